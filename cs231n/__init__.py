@@ -1,0 +1,1 @@
+"""CS231n's second assignment: layers, update rules and networks that you write yourself."""
