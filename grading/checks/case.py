@@ -1,0 +1,134 @@
+"""What a check is made of: calls into the student's code, and what must hold of the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A value that stays where the student's code runs (a cache, a network), named by `name`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call into the student's code.
+
+    `function` is "module:name" below `cs231n`, or ".method" / ".attribute" of the kept value
+    `of`. `returns` names what comes back, in order; names in `keep` stay there and are passed to
+    later calls as `Kept(name)`. `echo` maps a name to the position of an argument that the call
+    may change, and that comes back after it.
+    """
+
+    function: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    returns: tuple[str, ...] = ("out",)
+    keep: tuple[str, ...] = ()
+    echo: Mapping[str, int] = field(default_factory=dict)
+    of: str | None = None
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Several right answers, each with its name; what the student wrote is remarked."""
+
+    answers: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Law:
+    """A property of the answers: `broken(answers)` returns what is wrong in words, or ''."""
+
+    label: str
+    broken: Callable[[Mapping[str, Any]], str]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """Calls with drawn inputs, and what must hold.
+
+    `want` maps a returned name to its reference in float64 (an array, a float, or `OneOf`).
+    `gradients` are the names held to the gradients' tolerance. `dtype` is what float answers must
+    have. `weights` raises or lowers what a name counts for. An edge case is legal by the
+    docstring and seldom tried.
+    """
+
+    label: str
+    calls: Sequence[Call]
+    want: Mapping[str, Any] = field(default_factory=dict)
+    laws: Sequence[Law] = ()
+    gradients: frozenset[str] = frozenset()
+    dtype: str = "float64"
+    edge: bool = False
+    weights: Mapping[str, float] = field(default_factory=dict)
+    # The same forward call with one input moved: how `follow_through` asks whether a gradient is
+    # that of the student's own, slightly wrong, forward.
+    own_forward: OwnForward | None = None
+
+
+@dataclass(frozen=True)
+class OwnForward:
+    """How to differentiate the student's own forward: the call, and which argument each gradient
+    belongs to; `dout` is the upstream gradient of its first answer, `out` the right answer."""
+
+    call: Call
+    arguments: Mapping[str, int]
+    dout: np.ndarray
+    out: np.ndarray
+
+
+@dataclass(frozen=True)
+class Check:
+    """A named question to a student's code. `cases(rng)` draws it anew.
+
+    `exercises` are the functions and classes that it grades. `parts` are other exercises that
+    they call: where one of those fails a check of its own, this check is judged again with right
+    ones in their place, so that one mistake costs once. `forward` is the check of the forward
+    whose backward this is.
+    """
+
+    name: str
+    points: float
+    notebook: str
+    exercises: tuple[str, ...]
+    cases: Callable[[np.random.Generator], list[Case]]
+    parts: tuple[str, ...] = ()
+    forward: str | None = None
+    torch: bool = False
+
+
+ALL: dict[str, Check] = {}
+
+
+def check(
+    points: float,
+    notebook: str,
+    exercises: Sequence[str] = (),
+    name: str = "",
+    **options: Any,
+) -> Callable[[Callable[[np.random.Generator], list[Case]]], Check]:
+    """Register a generator of cases as a check, named as the generator unless `name` says."""
+
+    def register(cases: Callable[[np.random.Generator], list[Case]]) -> Check:
+        made = Check(
+            name=name or cases.__name__,
+            points=points,
+            notebook=notebook,
+            exercises=tuple(exercises) or (name or cases.__name__,),
+            cases=cases,
+            **options,
+        )
+        if made.name in ALL:
+            raise ValueError(f"two checks are named {made.name!r}")
+        ALL[made.name] = made
+        return made
+
+    return register

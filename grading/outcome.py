@@ -1,0 +1,72 @@
+"""What a check found: an outcome, made of findings, that can be stored and read back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that had to hold in one case, and whether it did.
+
+    `label` says what ("dx", "running_mean"), `case` in which case, `edge` whether the case is an
+    edge (legal, seldom tried). `message` says in words what is wrong. `error` and `tolerance` are
+    relative; `where` is the index of the worst entry; shapes are those of the student's array.
+    """
+
+    label: str
+    case: str
+    passed: bool
+    edge: bool = False
+    message: str = ""
+    error: float | None = None
+    tolerance: float | None = None
+    where: tuple[int, ...] | None = None
+    shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of one check on one submission.
+
+    `points` lies in [0, `max_points`]. `summary` is the first thing that a student reads. `error`
+    is set when there was no answer to judge (an exception, a deadline, a crash). `remarks` cost
+    nothing. `level` says how the student's code was held: 'sealed', 'process' or 'none'.
+    """
+
+    check: str
+    points: float
+    max_points: float
+    summary: str
+    findings: tuple[Finding, ...] = ()
+    remarks: tuple[str, ...] = ()
+    error: str = ""
+    output: str = ""
+    seconds: float = 0.0
+    level: str = "none"
+    entropy: int | None = None
+    evidence: tuple[str, ...] = field(default=())
+
+    @property
+    def passed(self) -> bool:
+        return self.points >= self.max_points
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Outcome:
+        """Read an outcome back; ValueError if `text` is not one."""
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            fields["findings"] = tuple(
+                Finding(**{k: tuple(v) if isinstance(v, list) else v for k, v in finding.items()})
+                for finding in fields["findings"]
+            )
+            for name in ("remarks", "evidence"):
+                fields[name] = tuple(fields[name])
+            return cls(**fields)
+        except (TypeError, KeyError, AttributeError) as problem:
+            raise ValueError(f"not an outcome: {problem}") from problem
