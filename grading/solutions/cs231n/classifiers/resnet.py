@@ -79,17 +79,14 @@ class ResNet18(nn.Module):
         super().__init__()
         _require_positive(num_classes=num_classes, width=width)
         ### BEGIN SOLUTION
-        self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.layer1 = nn.Sequential(BasicBlock(width, width), BasicBlock(width, width))
-        self.layer2 = nn.Sequential(BasicBlock(width, 2 * width, 2), BasicBlock(2 * width, 2 * width))
-        self.layer3 = nn.Sequential(
-            BasicBlock(2 * width, 4 * width, 2), BasicBlock(4 * width, 4 * width)
-        )
-        self.layer4 = nn.Sequential(
-            BasicBlock(4 * width, 8 * width, 2), BasicBlock(8 * width, 8 * width)
-        )
-        self.fc = nn.Linear(8 * width, num_classes)
+        w = width
+        self.conv1 = nn.Conv2d(3, w, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(w)
+        self.layer1 = nn.Sequential(BasicBlock(w, w), BasicBlock(w, w))
+        self.layer2 = nn.Sequential(BasicBlock(w, 2 * w, 2), BasicBlock(2 * w, 2 * w))
+        self.layer3 = nn.Sequential(BasicBlock(2 * w, 4 * w, 2), BasicBlock(4 * w, 4 * w))
+        self.layer4 = nn.Sequential(BasicBlock(4 * w, 8 * w, 2), BasicBlock(8 * w, 8 * w))
+        self.fc = nn.Linear(8 * w, num_classes)
         ### END SOLUTION
 
     def forward(self, x):
