@@ -1,0 +1,1 @@
+"""From the masters in grading/solutions to what students get."""

@@ -1,0 +1,43 @@
+"""The students' archive: the course without its solutions.
+
+What goes in is listed, not what stays out, and whatever has an exercise is built from the
+masters: an own solution in the course's working copy cannot slip into the archive.
+"""
+
+import zipfile
+from pathlib import Path
+
+from grading.overlay import GIVEN, ROOT
+from grading.release.built import artefacts
+
+TOP = "cs231n-assignment2"
+ARCHIVE = ROOT / "build" / "dist" / f"{TOP}.zip"
+
+FILES = ("README.md", "Makefile", "requirements.txt", "pyproject.toml", ".gitignore")
+FOLDERS = {"datasets": (".py",), "grading": (".py",), "docs": (".md", ".png", ".svg")}
+LEFT_OUT = ("grading/solutions", "grading/misconceptions")
+# Tests of what is given: they need neither the masters nor a written exercise.
+TESTS: tuple[str, ...] = ()
+
+
+def contents() -> dict[str, bytes]:
+    """Path (below the archive's one folder) -> bytes of every file that students get."""
+    names = [*FILES, *GIVEN, *TESTS]
+    for folder, endings in FOLDERS.items():
+        names += [
+            path.relative_to(ROOT).as_posix()
+            for path in sorted((ROOT / folder).rglob("*"))
+            if path.is_file() and path.suffix in endings
+        ]
+    kept = [name for name in names if not name.startswith(LEFT_OUT)]
+    files = {name: (ROOT / name).read_bytes() for name in kept}
+    return files | {name: text.encode() for name, text in artefacts()}
+
+
+def build_dist(archive: Path = ARCHIVE) -> Path:
+    """Write the archive. Raises FileNotFoundError if a listed file is missing."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in sorted(contents().items()):
+            file.writestr(zipfile.ZipInfo(f"{TOP}/{name}", (2026, 1, 1, 0, 0, 0)), data)
+    return archive
