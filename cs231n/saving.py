@@ -1,0 +1,87 @@
+"""Weights and interrupted runs on disk. A file is there as a whole, or not at all."""
+
+import os
+import shutil
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+
+def save_weights(model, path, dtype=None):
+    """Write the model's weights to `path` (`*.safetensors`), all of the file or nothing.
+
+    With `dtype` (such as `torch.float16`) floating-point weights are stored in it.
+    """
+    weights = {}
+    for name, value in model.state_dict().items():
+        weights[name] = value.detach().cpu().contiguous()
+        if dtype is not None and value.is_floating_point():
+            weights[name] = weights[name].to(dtype)
+    _replace(path, lambda part: safetensors.torch.save_file(weights, part))
+
+
+def read_weights(path):
+    """Return the tensors in `path`, `*.safetensors` or `*.pt`, by name. No code in it is run."""
+    if Path(path).suffix == ".safetensors":
+        return safetensors.torch.load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def load_weights(model, path):
+    """Fill `model` with the weights in `path`, `*.safetensors` or `*.pt`; return the model.
+
+    Raises:
+        ValueError: if names or shapes differ from the model's.
+    """
+    try:
+        model.load_state_dict(read_weights(path))
+    except RuntimeError as error:
+        raise ValueError(f"{path} holds the weights of another network: {error}") from None
+    return model
+
+
+def save_run(run, model, optimizer, checkpoint):
+    """Write the weights, then all that is needed to go on, beside each other."""
+    state = {"run": run, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    save_weights(model, checkpoint)
+    _replace(checkpoint.with_suffix(".state.pt"), lambda part: torch.save(state, part))
+
+
+def resume(run, model, optimizer, checkpoint):
+    """Fill run, model and optimizer from the state beside the checkpoint, where there is one."""
+    path = checkpoint.with_suffix(".state.pt")
+    if not path.exists():
+        return
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    for name, value in run["settings"].items():
+        if (before := state["run"]["settings"][name]) != value:
+            raise ValueError(
+                f"{path} was made with {name}={before}, not {value}: use that, delete the file, "
+                "or choose another checkpoint"
+            )
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        raise ValueError(f"{path} was made with another network: {error}") from None
+    optimizer.load_state_dict(state["optimizer"])
+    run.update(state["run"])
+
+
+def require_room(model, checkpoint):
+    """Raise OSError if the disk of `checkpoint` has no room for it; make its folder.
+
+    That is twice the weights and once the momentum, and as much for the files they replace.
+    """
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    needed = 6 * sum(v.numel() * v.element_size() for v in model.state_dict().values())
+    free = shutil.disk_usage(checkpoint.parent).free
+    if free < needed:
+        raise OSError(f"{checkpoint.parent} has {free:,} bytes left; training needs {needed:,}")
+
+
+def _replace(path, write):
+    """Let `write` make a file beside `path`, then put it in its place in one step."""
+    part = Path(path).with_name(Path(path).name + ".part")
+    write(part)
+    os.replace(part, path)
