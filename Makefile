@@ -1,0 +1,71 @@
+# Every verb runs in the environment of `make env`; its bin comes first on PATH, because
+# nbgrader starts programs by name. Give your own with VENV=folder or PYTHON=python3.12.
+VENV ?= .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+INSTALLED := $(VENV)/.installed
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+
+help: ## list the verbs
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2} \
+	/^## / {print "\n" substr($$0, 4)}' $(MAKEFILE_LIST)
+
+## Everybody
+env: $(INSTALLED) ## make the environment in .venv from requirements.txt
+cifar10: env ## download CIFAR-10 (or CIFAR10_URL=...), checked and unpacked
+	python -m datasets.cifar10
+synthetic-data: env ## draw a stand-in for CIFAR-10, for use without a network
+	python -m datasets.synthetic
+lab: env ## open the notebooks in JupyterLab
+	jupyter lab notebooks
+check: env ## run the checks on your cs231n/ (one: make check NAME=affine_forward)
+	python -m grading.check $(NAME)
+
+## Students
+submission: env ## make the archive to hand in (STUDENT=your_id)
+	python -m grading.release submission --student "$(STUDENT)"
+import: env ## take a solution of another year into cs231n/ (FROM=folder)
+	python -m grading.release import "$(FROM)"
+
+## Instructors
+demo: env ## a class of examples, from release to grades
+	python -m datasets.cifar10 --quick || python -m datasets.synthetic
+	python -m grading.classroom demo
+release: env ## write the nbgrader course to build/course, and its released notebooks
+	python -m grading.release course
+	cd build/course && nbgrader generate_assignment assignment2 --force
+dist: env ## make the students' archive in build/dist
+	python -m grading.release dist
+collect: env ## take in the archives of build/course/downloaded
+	python -m grading.classroom collect
+grade: env ## grade what was collected
+	python -m grading.classroom grade
+feedback: env ## write each student's feedback
+	python -m grading.classroom feedback
+grades: env ## export the grades, a column a check, and a summary
+	python -m grading.classroom grades
+
+## Authors
+build: env ## write cs231n's stubs and notebooks/ from the masters
+	python -m grading.release build
+compare: env ## fail if they differ from what the masters give
+	python -m grading.release compare
+lint: env ## check the style of all Python code
+	ruff check
+test: env packages ## run all tests (some: make test ARGS=tests/test_overlay.py)
+	python -m pytest $(ARGS)
+packages: ## install the Debian packages that tests use, or say how to
+	@test ! -x .ci/packages || .ci/packages
+clean: ## remove caches and build/, but for the course's gradebook and kept student files
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	rm -rf .pytest_cache .ruff_cache .hypothesis
+	test ! -d build || find build -mindepth 1 -maxdepth 1 ! -name course ! -name 'before-*' -exec rm -rf {} +
+
+$(INSTALLED): requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	python -m pip install --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.PHONY: help env cifar10 synthetic-data lab check submission import demo release dist collect \
+	grade feedback grades build compare lint test packages clean
