@@ -1,0 +1,115 @@
+# ruff: noqa: F403, F405 (a star, so that a layers.py without all of the layers will do)
+"""A convolutional network of three layers."""
+
+import numpy as np
+
+from ..layer_utils import *
+from ..layers import *
+
+
+class ThreeLayerConvNet:
+    """conv - ReLU - 2x2 max pool - affine - ReLU - affine - softmax.
+
+    The padding is (filter_size - 1) // 2 and the stride 1, so the convolution keeps H and W.
+
+    Attributes:
+        params: dictionary of W1 (num_filters, C, filter_size, filter_size), b1 (num_filters,),
+            W2 (num_filters * (H // 2) * (W // 2), hidden_dim), b2 (hidden_dim,),
+            W3 (hidden_dim, num_classes), b3 (num_classes,).
+        reg, dtype: as given.
+        conv_param, pool_param: of the convolution and of the pooling.
+    """
+
+    def __init__(
+        self,
+        input_dim=(3, 32, 32),
+        num_filters=32,
+        filter_size=7,
+        hidden_dim=100,
+        num_classes=10,
+        weight_scale=1e-3,
+        reg=0.0,
+        dtype=np.float32,
+    ):
+        """Draw the parameters: W from a normal distribution, b 0.
+
+        Args:
+            input_dim: (C, H, W) of an image.
+            num_filters: number of filters of the convolution.
+            filter_size: their height and width, an odd number.
+            hidden_dim: size of the hidden affine layer.
+            num_classes: number of scores.
+            weight_scale: standard deviation of the W.
+            reg: strength of the L2 regularisation of the W.
+            dtype: the type that the network computes in.
+
+        Raises:
+            ValueError: input_dim has not three entries, or filter_size is not odd.
+        """
+        if len(input_dim) != 3:
+            raise ValueError(f"input_dim: expected (C, H, W), got {input_dim!r}")
+        if filter_size % 2 != 1:
+            raise ValueError(f"filter_size: expected an odd number, got {filter_size!r}")
+        self.reg = float(reg)  # a NumPy float64 would turn float32 gradients into float64
+        self.dtype = dtype
+        self.conv_param = {"stride": 1, "pad": (filter_size - 1) // 2}
+        self.pool_param = {"pool_height": 2, "pool_width": 2, "stride": 2}
+
+        self.params = {}
+        ### BEGIN SOLUTION
+        C, H, W = input_dim
+        pooled = num_filters * (H // 2) * (W // 2)
+        shapes = (
+            (num_filters, C, filter_size, filter_size),
+            (pooled, hidden_dim),
+            (hidden_dim, num_classes),
+        )
+        for layer, shape in enumerate(shapes, start=1):
+            outputs = shape[0] if layer == 1 else shape[1]
+            self.params[f"W{layer}"] = weight_scale * np.random.randn(*shape)
+            self.params[f"b{layer}"] = np.zeros(outputs)
+        ### END SOLUTION
+
+        for name, value in self.params.items():
+            self.params[name] = value.astype(dtype)
+
+    def loss(self, X, y=None):
+        """Scores of a batch of images, or its loss and the gradients.
+
+        The loss is the mean softmax loss and 0.5 * reg * sum(W^2) over the three W.
+
+        Args:
+            X: (N, C, H, W).
+            y: (N,), integer labels; or None.
+
+        Returns:
+            Without y: scores (N, num_classes).
+            With y: loss, and a dictionary of gradients with the keys and shapes of params.
+
+        Raises:
+            ValueError: X does not fit input_dim, or y does not fit X.
+        """
+        X = np.asarray(X, dtype=self.dtype)
+        ### BEGIN SOLUTION
+        W1, b1 = self.params["W1"], self.params["b1"]
+        W2, b2 = self.params["W2"], self.params["b2"]
+        W3, b3 = self.params["W3"], self.params["b3"]
+
+        pooled, conv = conv_relu_pool_forward(X, W1, b1, self.conv_param, self.pool_param)
+        hidden, hidden_cache = affine_relu_forward(pooled, W2, b2)
+        scores, scores_cache = affine_forward(hidden, W3, b3)
+        if y is None:
+            return scores
+
+        loss, dscores = softmax_loss(scores, y)
+        grads = {}
+        dhidden, grads["W3"], grads["b3"] = affine_backward(dscores, scores_cache)
+        dpooled, grads["W2"], grads["b2"] = affine_relu_backward(dhidden, hidden_cache)
+        _, grads["W1"], grads["b1"] = conv_relu_pool_backward(dpooled, conv)
+
+        for name in ("W1", "W2", "W3"):
+            W = self.params[name]
+            loss += 0.5 * self.reg * np.sum(W**2)
+            grads[name] += self.reg * W
+        return loss, grads
+        ### END SOLUTION
