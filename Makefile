@@ -3,6 +3,8 @@
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 INSTALLED := $(VENV)/.installed
+CODE := cs231n datasets grading tests
+KEPT := course before-import-*
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .DEFAULT_GOAL := help
@@ -58,9 +60,8 @@ test: env packages ## run all tests (some: make test ARGS=tests/test_overlay.py)
 packages: ## install the Debian packages that tests use, or say how to
 	@test ! -x .ci/packages || .ci/packages
 clean: ## remove caches and build/, but for the course's gradebook and kept student files
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
-	rm -rf .pytest_cache .ruff_cache .hypothesis
-	test ! -d build || find build -mindepth 1 -maxdepth 1 ! -name course ! -name 'before-*' -exec rm -rf {} +
+	rm -rf .pytest_cache .ruff_cache .hypothesis $$(find $(CODE) -name __pycache__)
+	mkdir -p build && find build -mindepth 1 -maxdepth 1 $(KEPT:%=! -name '%') -exec rm -rf {} +
 
 $(INSTALLED): requirements.txt
 	$(PYTHON) -m venv $(VENV)

@@ -36,6 +36,7 @@ GIVEN = (
     "cs231n/hardware.py",
     "cs231n/im2col.py",
     "cs231n/predict.py",
+    "cs231n/saving.py",
     "cs231n/solver.py",
     "cs231n/train.py",
     "cs231n/training.py",
