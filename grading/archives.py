@@ -1,0 +1,106 @@
+"""An archive that a student handed in, unpacked without trusting it.
+
+Paths that lead outside, links and devices are left out and named; a bomb stops at the limits.
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from grading.repair import COLLECTED, SKIPPED, Repair, files, shown
+
+MAX_FILES = 2_000
+MAX_BYTES = 500_000_000  # of all files together, unpacked
+CHUNK = 1 << 20
+
+
+def unpack(source: Path, folder: Path) -> list[Repair]:
+    """Unpack the archive (or copy the folder) `source` into `folder`; say what was left out.
+
+    Never raises for what is in it: an archive that cannot be opened gives an empty folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        return _copy(source, folder)
+    try:
+        with zipfile.ZipFile(source) as archive:
+            return _unzip(archive, folder)
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, ValueError, RuntimeError):
+        name = shown(source.name)
+        return [Repair(name, "it could not be opened as a zip archive; please hand in again.")]
+
+
+def _copy(source: Path, folder: Path) -> list[Repair]:
+    for path in files(source):
+        place = folder / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place, follow_symlinks=False)
+    return []
+
+
+def _unzip(archive: zipfile.ZipFile, folder: Path) -> list[Repair]:
+    left, repairs = MAX_BYTES, []
+    members = [m for m in archive.infolist() if not m.is_dir()]
+    top = _common_folder([m.filename for m in members])
+    for number, member in enumerate(members):
+        name = PurePosixPath(member.filename.replace("\\", "/"))
+        parts = name.parts[1:] if top else name.parts
+        if not set(SKIPPED).isdisjoint(parts) or name.suffix not in COLLECTED:
+            continue
+        reason = _refused(member, name)
+        if number >= MAX_FILES:
+            reason = f"the archive has more than {MAX_FILES} files"
+        elif not reason and member.file_size > left:
+            reason = "the archive unpacks to more than 500 MB"
+        if reason:
+            repairs.append(Repair(shown(name), f"it was left out: {reason}."))
+            if number >= MAX_FILES:
+                break
+            continue
+        place = folder.joinpath(*parts)
+        try:
+            left -= _write(archive, member, place, left)
+        except FileExistsError:
+            repairs.append(Repair(shown(name), "it is in the archive twice; the first was taken."))
+        except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError) as error:
+            place.unlink(missing_ok=True)
+            text = f"it is damaged in the archive and was left out ({type(error).__name__})."
+            repairs.append(Repair(shown(name), text))
+    return repairs
+
+
+def _refused(member: zipfile.ZipInfo, name: PurePosixPath) -> str:
+    """Why a member is not unpacked; empty if it is."""
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG):
+        return "it is a link or a device, not an ordinary file"
+    if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+        return "its path leads out of the archive"
+    longest = max(len(part.encode("utf-8", "replace")) for part in name.parts)
+    if longest > 200 or len(name.parts) > 8:
+        return "its path is too long"
+    return ""
+
+
+def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path, left: int) -> int:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with archive.open(member) as source, place.open("xb") as target:
+        while chunk := source.read(CHUNK):
+            written += len(chunk)
+            if written > left:  # the size in the archive's directory may lie
+                raise ValueError("unpacks to more than it says")
+            target.write(chunk)
+    return written
+
+
+def _common_folder(names: list[str]) -> str | None:
+    """The folder that holds everything, when somebody zipped a folder and not its content."""
+    tops = {PurePosixPath(name.replace("\\", "/")).parts[:1] for name in names}
+    tops = {top[0] for top in tops if top and top[0] not in SKIPPED}
+    inside = all("/" in name.replace("\\", "/") for name in names)
+    top = tops.pop() if len(tops) == 1 and inside else None
+    return top if top not in (None, "cs231n", "checkpoints", "..", "/") else None

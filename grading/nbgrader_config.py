@@ -1,0 +1,89 @@
+"""The course's nbgrader settings. A course folder's own `nbgrader_config.py` calls `configure`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from grading.overlay import TASK_FILES
+from grading.repair import COLLECTED
+
+ASSIGNMENT = "assignment2"
+COURSE_ID = "cs231n"
+MAX_FILE_KB = 200_000  # a checkpoint of ResNet-18 in float32 has 45,000
+
+
+def configure(c: Any, root: Path | str) -> None:
+    """Put the settings into the traitlets configuration `c`.
+
+    `root` is the course folder (the one with `source/`), or the repository, whose course
+    folder is `build/course`; a command that runs inside a course folder means that one.
+    """
+    course = _course_folder(Path(root))
+    _find_programs()
+    c.CourseDirectory.course_id = COURSE_ID
+    c.CourseDirectory.root = str(course)
+    c.CourseDirectory.db_url = os.environ.get("CS231N_DB_URL") or f"sqlite:///{course}/gradebook.db"
+    c.CourseDirectory.max_file_size = MAX_FILE_KB
+
+    c.ClearSolutions.code_stub = {"python": _code_stub()}
+    c.ClearSolutions.text_stub = "*Your answer here.*"
+    c.ClearSolutions.enforce_metadata = False
+
+    # Archives are opened by us: one broken archive must not end the collection, and a link or
+    # a path that leads outside is not for a plain `unzip`.
+    c.ZipCollectApp.extractor_plugin = "grading.zip_collect.CourseExtractor"
+    c.FileNameCollectorPlugin.named_regexp = (
+        r".*/extracted/(?P<student_id>[^/]+)_hw/(?P<file_id>.+)"
+    )
+    c.FileNameCollectorPlugin.valid_ext = list(COLLECTED)
+
+    c.Autograde.pre_convert_hook = "grading.preprocessors.repair_submission"
+    c.Autograde.post_convert_hook = "grading.preprocessors.mark_graded"
+    c.Autograde.exclude_overwriting = {ASSIGNMENT: list(TASK_FILES)}
+    # Ours first: it stands for ClearOutput, keeps the plots, and leaves nothing that the
+    # others trip over.
+    c.Autograde.sanitize_preprocessors = [
+        "grading.preprocessors.CleanNotebook",
+        "nbgrader.preprocessors.DeduplicateIds",
+        "nbgrader.preprocessors.OverwriteKernelspec",
+        "nbgrader.preprocessors.OverwriteCells",
+        "nbgrader.preprocessors.CheckCellMetadata",
+    ]
+    # GradeChecks stands for Execute. The list of repairs goes in last, when every cell that is
+    # looked up by its place has been.
+    c.Autograde.autograde_preprocessors = [
+        "grading.preprocessors.GradeChecks",
+        "nbgrader.preprocessors.LimitOutput",
+        "nbgrader.preprocessors.SaveAutoGrades",
+        "nbgrader.preprocessors.AssignLatePenalties",
+        "nbgrader.preprocessors.CheckCellMetadata",
+        "grading.preprocessors.ShowRepairs",
+    ]
+    c.OverwriteCells.add_missing_cells = True
+    c.LimitOutput.max_lines = 400
+    c.LimitOutput.max_traceback = 60
+    c.HTMLExporter.sanitize_html = True
+
+
+def _course_folder(root: Path) -> Path:
+    for folder in (Path.cwd(), root):
+        if (folder / "source" / ASSIGNMENT).is_dir():
+            return folder.resolve()
+    return (root / "build" / "course").resolve()
+
+
+def _find_programs() -> None:
+    """nbgrader starts `alembic` by name, which lies beside the interpreter."""
+    beside = str(Path(sys.executable).parent)
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    if beside not in folders:
+        os.environ["PATH"] = os.pathsep.join([beside, *folders])
+
+
+def _code_stub() -> str:
+    from grading.release.notebooks import CODE_STUB
+
+    return CODE_STUB

@@ -1,0 +1,137 @@
+"""Where the outcomes of a class are kept: one file for each graded content.
+
+An outcome depends on what was handed in, on the checks and on the entropy, and on nothing
+else. So it is stored under a hash of these, and a class that was graded half is graded on from
+there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from grading import overlay
+from grading.outcome import Outcome
+
+ENTROPY = "ENTROPY"  # environment variable: replay a class with this number
+LEVEL = "LEVEL"  # environment variable: the weakest isolation that the instructor accepts
+# What a grade does not depend on; everything else in grading/ does change a grade.
+INDEPENDENT = (
+    "release", "solutions", "archives.py", "classroom.py", "examples.py", "nbgrader_config.py",
+    "outputs.py", "preprocessors.py", "repair.py", "repair_notebook.py", "report.py", "store.py",
+)  # fmt: skip
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` so that a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+class Store:
+    """The outcomes of the course in the folder `course`, for its one entropy."""
+
+    def __init__(self, course: Path) -> None:
+        self.course = course
+        self.folder = course / "outcomes"
+        self.level = os.environ.get(LEVEL) or None
+
+    @property
+    def entropy(self) -> int:
+        """The class's entropy: the environment's, the stored one, or a fresh one, stored."""
+        path = self.course / "entropy.txt"
+        said = os.environ.get(ENTROPY)
+        if not said:
+            try:
+                return int(path.read_text())
+            except FileNotFoundError:
+                pass
+            except ValueError:
+                raise ValueError(f"{path} does not hold a whole number: delete it") from None
+        entropy = int(said) if said else secrets.randbits(64)
+        write_atomically(path, f"{entropy}\n")
+        return entropy
+
+    def key(self, submission: Path) -> str:
+        """The hash of everything that the outcomes of `submission` depend on."""
+        parts = f"{content(submission)} {checks_version()} {self.entropy} {self.level}"
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    def read(self, key: str) -> dict[str, Outcome] | None:
+        """The outcomes under `key`, or None; a damaged file counts as none."""
+        try:
+            stored = json.loads((self.folder / f"{key}.json").read_text("utf-8"))
+            return {name: Outcome.from_json(text) for name, text in stored.items()}
+        except (OSError, ValueError, AttributeError):
+            return None
+
+    def write(self, key: str, outcomes: Mapping[str, Outcome]) -> None:
+        stored = {name: outcome.to_json() for name, outcome in outcomes.items()}
+        write_atomically(self.folder / f"{key}.json", json.dumps(stored, ensure_ascii=False))
+
+    def grade(self, submission: Path) -> dict[str, Outcome]:
+        """The outcomes of `submission`: the stored ones, or those of grading it now."""
+        key = self.key(submission)
+        outcomes = self.read(key)
+        if outcomes is None:
+            from grading.grade import grade_submission  # imports torch: only when it is needed
+
+            outcomes = grade_submission(submission, entropy=self.entropy, level=self.level)
+            self.write(key, outcomes)
+        return outcomes
+
+
+def content(submission: Path) -> str:
+    """A hash of what is graded of a submission: its task files, helpers and checkpoint."""
+    digest = hashlib.sha256()
+    found = overlay.collect(submission)
+    for name in sorted(found.content):
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+        digest.update(hashlib.sha256(found.content[name]).digest())
+    folder = submission / "checkpoints"
+    if folder.is_dir() and not folder.is_symlink():
+        for path in sorted(folder.iterdir()):
+            if path.is_file() and not path.is_symlink():
+                digest.update(path.name.encode("utf-8", "surrogateescape") + b"\0")
+                digest.update(_file_digest(path, path.stat().st_size, path.stat().st_mtime_ns))
+    return digest.hexdigest()
+
+
+@cache
+def _file_digest(path: Path, size: int, changed: int) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+@cache
+def checks_version() -> str:
+    """A hash of the code that grades: the engine, the checks, and the given modules."""
+    digest = hashlib.sha256()
+    grading = overlay.ROOT / "grading"
+    paths = [
+        path
+        for path in grading.rglob("*.py")
+        if path.relative_to(grading).parts[0] not in INDEPENDENT
+    ]
+    paths += [overlay.ROOT / name for name in overlay.GIVEN]
+    for path in sorted(paths):
+        if path.is_file():
+            digest.update(path.relative_to(overlay.ROOT).as_posix().encode() + b"\0")
+            digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()
