@@ -69,9 +69,8 @@ class Case:
     dtype: str = "float64"
     edge: bool = False
     weights: Mapping[str, float] = field(default_factory=dict)
-    # The same forward call with one input moved: how `follow_through` asks whether a gradient is
-    # that of the student's own, slightly wrong, forward.
     own_forward: OwnForward | None = None
+    otherwise: Case | None = None  # the same question in another legal form, tried where this fails
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,264 @@
+"""Checks of notebooks/FullyConnectedNets.ipynb."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from grading import reference
+from grading.checks import network
+from grading.checks.case import Call, Case, Law, OneOf, check
+from grading.checks.layer import Drawn, Layer, away_from_zero, size
+from grading.checks.tolerance import relative_error
+
+on_notebook = partial(check, notebook="FullyConnectedNets")
+
+AFFINE = Layer(reference.affine, "affine_forward", "affine_backward", ("dx", "dw", "db"))
+RELU = Layer(reference.relu, "relu_forward", "relu_backward", ("dx",))
+
+
+def _affine_drawn(rng: np.random.Generator) -> list[Drawn]:
+    def drawn(label: str, N: int, shape: tuple[int, ...], edge: bool = False) -> Drawn:
+        M = size(rng, 3, 6, but=N)
+        inputs = {
+            "x": rng.normal(size=(N, *shape)),
+            "w": rng.normal(size=(int(np.prod(shape)), M)),
+            "b": rng.normal(size=M),
+        }
+        return Drawn(label, inputs, edge=edge)
+
+    rows = drawn("rows", size(rng, 2, 5), (size(rng, 6, 9),))
+    images = drawn("images", size(rng, 2, 4), (3, size(rng, 2, 4), 5))
+    return [rows, images, drawn("one row", 1, (7,), edge=True), rows.as_float32()]
+
+
+@on_notebook(1)
+def affine_forward(rng: np.random.Generator) -> list[Case]:
+    return [AFFINE.forward_case(drawn) for drawn in _affine_drawn(rng)]
+
+
+@on_notebook(2, forward="affine_forward")
+def affine_backward(rng: np.random.Generator) -> list[Case]:
+    return [AFFINE.backward_case(drawn, rng) for drawn in _affine_drawn(rng)]
+
+
+def _relu_drawn(rng: np.random.Generator) -> list[Drawn]:
+    rows = Drawn("rows", {"x": away_from_zero(rng, size(rng, 3, 5), size(rng, 6, 9))})
+    images = Drawn("images", {"x": away_from_zero(rng, 2, 3, size(rng, 3, 5), 4)})
+    far = Drawn("large and small values", {"x": 1e3 * away_from_zero(rng, 3, 8)}, edge=True)
+    return [rows, images, far, rows.as_float32()]
+
+
+@on_notebook(1)
+def relu_forward(rng: np.random.Generator) -> list[Case]:
+    return [RELU.forward_case(drawn) for drawn in _relu_drawn(rng)]
+
+
+@on_notebook(1, forward="relu_forward")
+def relu_backward(rng: np.random.Generator) -> list[Case]:
+    return [RELU.backward_case(drawn, rng) for drawn in _relu_drawn(rng)]
+
+
+def _softmax_case(
+    label: str, scores: np.ndarray, y: np.ndarray, edge: bool = False
+) -> Case:
+    def loss(s: Any) -> Any:
+        return reference.softmax_loss(s, y)
+
+    def rows_sum_to_zero(answers: Any) -> str:
+        dx = answers.get("dx")
+        if not isinstance(dx, np.ndarray) or dx.shape != scores.shape:
+            return "dx is no array of the scores' shape"
+        worst = np.abs(dx.astype(np.float64).sum(axis=1)).max()
+        # The same shift of a row's scores changes no probability, so each row of dx sums to 0.
+        limit = 1e-6 if scores.dtype == np.float32 else 1e-12
+        return "" if worst <= limit else "the rows of dx do not sum to 0"
+
+    return Case(
+        label=label,
+        calls=[Call("layers:softmax_loss", (scores, y), returns=("loss", "dx"))],
+        want={
+            "loss": reference.value(loss, [scores]),
+            "dx": reference.gradients(loss, [scores])[0],
+        },
+        laws=[Law("rows of dx sum to 0", rows_sum_to_zero, weight=0.0)],
+        gradients=frozenset({"dx"}),
+        dtype=str(scores.dtype),
+        edge=edge,
+    )
+
+
+@on_notebook(2)
+def softmax_loss(rng: np.random.Generator) -> list[Case]:
+    N, C = size(rng, 4, 7), size(rng, 8, 11)
+    scores, y = rng.normal(scale=3, size=(N, C)), rng.integers(0, C, size=N)
+    huge = 1e4 + rng.normal(scale=10, size=(N, C))
+    return [
+        _softmax_case("scores of usual size", scores, y),
+        _softmax_case("three classes", scores[:, :3].copy(), y % 3),
+        _softmax_case("scores near 10,000", huge, y, edge=True),
+        _softmax_case("float32 in, float32 out", scores.astype(np.float32), y, edge=True),
+    ]
+
+
+# Update rules -------------------------------------------------------------------------------------
+
+
+def _rule_case(
+    rule: str,
+    label: str,
+    w: np.ndarray,
+    dw: np.ndarray,
+    settings: dict[str, Any],
+    config: dict[str, Any] | None,
+    edge: bool = False,
+) -> Case:
+    """One step: `settings` are the rule's full settings, `config` what the student is given."""
+    wide = {k: np.float64(v) if np.ndim(v) else v for k, v in settings.items()}
+    want = getattr(reference, rule)(w.astype(np.float64), dw.astype(np.float64), **wide)
+    next_w = want.pop("next_w")
+    state = {name: _entry(name) for name in want}
+    answers = OneOf(next_w) if isinstance(next_w, dict) else next_w
+    return Case(
+        label=label,
+        calls=[
+            Call(
+                f"optim:{rule}",
+                (w, dw) if config is None else (w, dw, config),
+                returns=("next_w", "config"),
+            )
+        ],
+        want={"next_w": answers},
+        laws=[
+            Law(f"config[{name!r}]", partial(check_entry, want=value), weight=1 / len(want))
+            for (name, value), check_entry in zip(want.items(), state.values(), strict=True)
+        ],
+        dtype=str(w.dtype),
+        edge=edge,
+    )
+
+
+def _entry(name: str) -> Any:
+    """A law: config[name] is what the rule says that it must be after the step."""
+
+    def broken(answers: Any, want: Any) -> str:
+        config = answers.get("config")
+        if not isinstance(config, dict):
+            return "the rule must return (next_w, config), config being a dictionary"
+        if name not in config:
+            return f"config has no {name!r} after the step"
+        got = config[name]
+        if np.shape(got) != np.shape(want):
+            return f"config[{name!r}] has shape {np.shape(got)}; it must have {np.shape(want)}"
+        tolerance = 1e-4 if getattr(got, "dtype", None) == np.float32 else 1e-8
+        try:
+            error = _worst_error(got, want)
+        except (TypeError, ValueError):
+            return f"config[{name!r}] is not a number or an array of numbers"
+        return "" if error <= tolerance else f"config[{name!r}] is wrong after the step"
+
+    return broken
+
+
+def _worst_error(got: Any, want: Any) -> float:
+    error = relative_error(np.asarray(got, dtype=np.float64), np.asarray(want, dtype=np.float64))
+    return float(error.max())
+
+
+def _rule_cases(
+    rng: np.random.Generator, rule: str, defaults: dict[str, Any], drawn: dict[str, Any]
+) -> list[Case]:
+    """A warm start, a later step with other settings, a cold start from the defaults, float32."""
+    N, D = size(rng, 3, 5), size(rng, 6, 8)
+
+    def state(positive: bool) -> np.ndarray:
+        draw = rng.normal(scale=0.5, size=(N, D))
+        return draw**2 + 0.01 if positive else draw
+
+    def filled(settings: dict[str, Any]) -> dict[str, Any]:
+        state_names = {"velocity": False, "cache": True, "m": False, "v": True}
+        found = {k: state(positive) for k, positive in state_names.items() if k in settings}
+        return {**settings, **found}
+
+    w, dw = rng.normal(size=(N, D)), rng.normal(size=(N, D))
+    cold = {k: np.zeros((N, D)) if k in ("velocity", "cache", "m", "v") else v
+            for k, v in defaults.items()}
+    warm, other = filled(defaults), filled({**defaults, **drawn})
+    given = {k: v for k, v in defaults.items() if k in ("learning_rate", "t")}
+    single = {k: v.astype(np.float32) if np.ndim(v) else v for k, v in other.items()}
+    cases = [
+        _rule_case(rule, "with the state of earlier steps", w, dw, warm, dict(warm)),
+        _rule_case(rule, "other settings", w, dw, other, dict(other)),
+        _rule_case(rule, "first step, state from the defaults", w, dw, cold, given),
+        _rule_case(
+            rule, "float32 in, float32 out", np.float32(w), np.float32(dw), single, single, edge=True
+        ),
+    ]
+    if "epsilon" in defaults:
+        tiny = {**filled(defaults), **{k: np.full((N, D), 1e-6) for k in ("cache", "v")
+                                       if k in defaults}}
+        cases.append(_rule_case(rule, "tiny gradients", w, 1e-3 * dw, tiny, dict(tiny), edge=True))
+    return cases
+
+
+@on_notebook(1)
+def sgd_momentum(rng: np.random.Generator) -> list[Case]:
+    defaults = {"learning_rate": 1e-2, "momentum": 0.9, "velocity": None}
+    drawn = {"learning_rate": rng.uniform(0.05, 0.5), "momentum": rng.uniform(0.3, 0.7)}
+    return _rule_cases(rng, "sgd_momentum", defaults, drawn)
+
+
+@on_notebook(1)
+def nesterov(rng: np.random.Generator) -> list[Case]:
+    defaults = {"learning_rate": 1e-2, "momentum": 0.9, "velocity": None}
+    drawn = {"learning_rate": rng.uniform(0.05, 0.5), "momentum": rng.uniform(0.3, 0.7)}
+    return _rule_cases(rng, "nesterov", defaults, drawn)
+
+
+@on_notebook(1)
+def adagrad(rng: np.random.Generator) -> list[Case]:
+    defaults = {"learning_rate": 1e-2, "epsilon": 1e-8, "cache": None}
+    return _rule_cases(rng, "adagrad", defaults, {"learning_rate": rng.uniform(0.05, 0.5)})
+
+
+@on_notebook(1)
+def rmsprop(rng: np.random.Generator) -> list[Case]:
+    defaults = {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8, "cache": None}
+    drawn = {"learning_rate": rng.uniform(0.05, 0.5), "decay_rate": rng.uniform(0.5, 0.9)}
+    return _rule_cases(rng, "rmsprop", defaults, drawn)
+
+
+@on_notebook(2)
+def adam(rng: np.random.Generator) -> list[Case]:
+    defaults = {
+        "learning_rate": 1e-3,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "epsilon": 1e-8,
+        "m": None,
+        "v": None,
+        "t": 0,
+    }
+    drawn = {
+        "learning_rate": rng.uniform(0.05, 0.5),
+        "beta1": rng.uniform(0.5, 0.8),
+        "beta2": rng.uniform(0.8, 0.95),
+        "t": int(rng.integers(3, 9)),
+    }
+    return _rule_cases(rng, "adam", defaults, drawn)
+
+
+@on_notebook(5, parts=network.PARTS)
+def FullyConnectedNet(rng: np.random.Generator) -> list[Case]:
+    return [
+        network.fully_connected_case(rng, "two layers", depth=1),
+        network.fully_connected_case(rng, "four layers with regularisation", depth=3, reg=0.7),
+        network.scores_case(rng, "scores at test time", depth=2),
+        network.initial_case(rng, "initial parameters", depth=3),
+        network.fully_connected_case(rng, "images in", depth=2, reg=0.1, images=True, edge=True),
+        network.fully_connected_case(
+            rng, "float32 in, float32 out", depth=2, reg=0.1, dtype="float32", edge=True
+        ),
+    ]

@@ -1,0 +1,111 @@
+"""One table of tolerances, and one comparison, for every check."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from grading.checks.case import OneOf
+from grading.outcome import Finding
+from grading.sealed.wire import Opaque
+
+# Largest error allowed relative to the size of the answer, by dtype; values and gradients apart.
+TOLERANCE = {
+    ("float64", "value"): 1e-8,
+    ("float64", "gradient"): 1e-7,
+    ("float32", "value"): 1e-4,
+    ("float32", "gradient"): 1e-3,
+}
+FLOOR = 1e-3  # answers smaller than this are compared by absolute error
+UNIT_AXES_COUNT = ("out", "dx", "next_w", "scores")  # elsewhere (1, D) serves for (D,)
+
+
+def compare(
+    label: str, got: Any, want: Any, *, dtype: str, gradient: bool, case: str, edge: bool
+) -> tuple[Finding, str]:
+    """The finding on one answer, and a remark ('' where there is nothing to remark)."""
+    place = {"label": label, "case": case, "edge": edge}
+    answers = want.answers if isinstance(want, OneOf) else {"": want}
+    results = [
+        _compare(got, np.asarray(answer, dtype=np.float64), dtype, gradient, place)
+        for answer in answers.values()
+    ]
+    best = min(results, key=lambda f: (not f.passed, f.error is None, f.error or 0.0))
+    name = list(answers)[results.index(best)]
+    told_apart = best.passed and not all(result.passed for result in results)
+    return best, name if told_apart else ""
+
+
+def relative_error(got: np.ndarray, want: np.ndarray) -> np.ndarray:
+    """|got - want| / (|want| + rms(want)), entry by entry; NaN and inf become inf."""
+    scale = max(float(np.sqrt(np.mean(want**2))) if want.size else 0.0, FLOOR)
+    with np.errstate(all="ignore"):
+        error = np.abs(got - want) / (np.abs(want) + scale)
+    return np.where(np.isfinite(error), error, np.inf)
+
+
+def _compare(
+    got: Any, want: np.ndarray, dtype: str, gradient: bool, place: dict[str, Any]
+) -> Finding:
+    label = place["label"]
+    tolerance = TOLERANCE[dtype, "gradient" if gradient else "value"]
+    problem = wrong_kind(got, want.shape)
+    if problem:
+        return Finding(**place, passed=False, message=f"{label} {problem}")
+    array = np.asarray(got)
+    shape = tuple(array.shape)
+    if shape != want.shape:
+        unit_axes_differ = _squeezed(shape) == _squeezed(want.shape)
+        if not unit_axes_differ or label in UNIT_AXES_COUNT:
+            return Finding(
+                **place,
+                passed=False,
+                shape=shape,
+                message=f"{label} has shape {shape}; it must have shape {want.shape}",
+            )
+        array = array.reshape(want.shape)
+    error = relative_error(array.astype(np.float64), want)
+    worst = float(error.max()) if error.size else 0.0
+    where = np.unravel_index(int(error.argmax()), error.shape) if error.size else ()
+    found = {
+        **place,
+        "error": worst,
+        "tolerance": tolerance,
+        "where": tuple(int(i) for i in where),
+        "shape": shape,
+    }
+    if not np.all(np.isfinite(array)):
+        return Finding(**found, passed=False, message=f"{label} holds NaN or infinity")
+    if not worst <= tolerance:
+        wrong = float(np.mean(error > tolerance))
+        share = "every entry" if wrong == 1 else f"{wrong:.0%} of the entries"
+        if 0 < wrong < 0.005:
+            share = "a few entries"
+        if error.size == 1:
+            share = "the value"
+        verb = "is" if error.size == 1 or wrong == 1 else "are"
+        message = f"{label}: {share} {verb} wrong"
+        return Finding(**found, passed=False, message=message)
+    if want.ndim and str(array.dtype) != dtype:
+        message = f"{label} is {array.dtype}; {dtype} goes in, so {dtype} must come out"
+        return Finding(**found, passed=False, message=message)
+    return Finding(**found, passed=True)
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+def wrong_kind(got: Any, shape: tuple[int, ...]) -> str:
+    """What is wrong with an answer that is no numeric array (or number) at all, or ''."""
+    wanted = f"must be an array of shape {shape}" if shape else "must be a number"
+    if got is None:
+        return f"is None; it {wanted} (is a return missing?)"
+    if isinstance(got, Opaque):
+        return f"is of a kind that cannot be compared ({got.description}); it {wanted}"
+    if isinstance(got, (str, dict)):
+        return f"is a {type(got).__name__}; it {wanted}"
+    if isinstance(got, (list, tuple)):
+        return f"is a {type(got).__name__} of {len(got)}; it {wanted}"
+    return ""

@@ -1,0 +1,93 @@
+"""Grade one submission: a pure function of its content, the checks and the entropy."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from grading import judge
+from grading.checks import ALL
+from grading.checks.case import Case
+from grading.outcome import Outcome
+from grading.overlay import submission_tree
+from grading.sealed import sandbox
+from grading.subject import Submission
+
+SUBMISSION_SECONDS = 240.0
+
+
+def grade_submission(
+    submission: Path,
+    *,
+    entropy: int,
+    names: Sequence[str] | None = None,
+    level: str | None = None,
+    progress: Callable[[str], None] | None = None,
+    limits: sandbox.Limits | None = None,
+) -> dict[str, Outcome]:
+    """The outcome of each check (or of those in `names`) on the student's files in `submission`.
+
+    The student's task files are laid over the course's own, and run in a child at `level`
+    ('sealed' or 'process'; the best that this machine offers if not given). `progress` is told
+    the name of each check before it runs. Raises ValueError for an unknown name.
+    """
+    with tempfile.TemporaryDirectory(prefix="grade-") as folder:
+        tree = Path(folder) / "tree"
+        overlay = submission_tree(submission, tree)
+        return grade_tree(
+            tree,
+            entropy=entropy,
+            names=names,
+            level=level,
+            progress=progress,
+            limits=limits,
+            remarks=tuple(f"{name} was not handed in." for name in overlay.missing),
+            submission=submission,
+        )
+
+
+def grade_tree(
+    tree: Path,
+    *,
+    entropy: int,
+    names: Sequence[str] | None = None,
+    level: str | None = None,
+    progress: Callable[[str], None] | None = None,
+    limits: sandbox.Limits | None = None,
+    remarks: tuple[str, ...] = (),
+    submission: Path | None = None,
+) -> dict[str, Outcome]:
+    """The same for a tree that holds the whole package already."""
+    limits = limits or sandbox.Limits()
+    level = level or sandbox.level()
+    outcomes: dict[str, Outcome] = {}
+    deadline = time.monotonic() + SUBMISSION_SECONDS
+    wanted = judge.by_name(names)
+    groups = [[c for c in wanted if not c.torch], [c for c in wanted if c.torch]]
+    for checks in groups:
+        bound = sandbox.torch_limits(limits) if checks and checks[0].torch else limits
+        with Submission(tree, bound, level, submission or tree) as subject:
+            for check in checks:
+                if progress:
+                    progress(check.name)
+                if time.monotonic() > deadline:
+                    outcomes[check.name] = out_of_time(check.name)
+                    continue
+                drawn = cases(check.name, entropy)
+                outcomes[check.name] = judge.run(check, subject, entropy, outcomes, drawn)
+    return {check.name: outcomes[check.name] for check in wanted}
+
+
+@lru_cache(maxsize=256)
+def cases(name: str, entropy: int) -> list[Case]:
+    """A check's cases, drawn once for a whole class."""
+    return judge.draw(ALL[name], entropy)
+
+
+def out_of_time(name: str) -> Outcome:
+    """The outcome of a check that was not reached."""
+    message = f"not reached: the {SUBMISSION_SECONDS:g} seconds for a submission were used up"
+    return Outcome(name, 0.0, ALL[name].points, f"No answer: {message}.", error=message)

@@ -1,0 +1,29 @@
+"""Modern forms of what only Python 2 or NumPy 1 runs, for students with old code."""
+
+from __future__ import annotations
+
+import re
+
+# (exception, what its message says) -> what to write today
+_MODERN = [
+    ("SyntaxError", r"call to 'print'", "Python 3 writes print(x), a function"),
+    ("SyntaxError", r"except .* as|multiple exception types", "Python 3 writes except Error as e"),
+    ("NameError", r"'xrange'", "Python 3 writes range for xrange"),
+    ("NameError", r"'unicode'", "Python 3 writes str for unicode"),
+    ("NameError", r"'raw_input'", "Python 3 writes input for raw_input"),
+    ("NameError", r"'reduce'", "Python 3 writes functools.reduce"),
+    ("AttributeError", r"'iteritems'", "Python 3 writes items() for iteritems()"),
+    ("AttributeError", r"'has_key'", "Python 3 writes key in dictionary for has_key"),
+    ("ModuleNotFoundError", r"'(cPickle|Queue|urllib2)'", "that module has a new name in Python 3"),
+    ("AttributeError", r"numpy.*'(int|float|bool|object|long)'", "NumPy writes int, float or bool"),
+    ("TypeError", r"'float' object cannot be interpreted as an integer", "write // for whole numbers"),
+    ("TypeError", r"'(map|zip|dict_keys|filter)' object", "Python 3 needs list(...) around it"),
+]
+
+
+def hint(exception: str, message: str) -> str:
+    """The modern form of what the exception complains about, or ''."""
+    for name, pattern, modern in _MODERN:
+        if exception == name and re.search(pattern, message):
+            return modern
+    return ""

@@ -1,0 +1,173 @@
+"""From a student's answers to an outcome: findings, points, and the first thing to read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from grading import follow
+from grading.checks import ALL
+from grading.checks.case import Case, Check
+from grading.checks.tolerance import compare
+from grading.hints import hint
+from grading.outcome import Finding, Outcome
+from grading.subject import Reply, Subject
+
+EDGE_SHARE = 0.4  # edges cost at most this share of a check's points together
+EDGE_STEP = 0.15  # and at most this share for each edge case there is
+
+
+def draw(check: Check, entropy: int) -> list[Case]:
+    """The check's cases for this entropy; the same entropy draws the same cases."""
+    seed = [entropy, *check.name.encode()]
+    return check.cases(np.random.default_rng(seed))
+
+
+def run(
+    check: Check,
+    subject: Subject,
+    entropy: int,
+    earlier: Mapping[str, Outcome],
+    cases: Sequence[Case] | None = None,
+) -> Outcome:
+    """Ask, judge, and follow an earlier mistake through so that it costs once.
+
+    `earlier` holds the outcomes of the checks before this one; `cases` are drawn if not given.
+    """
+    start = time.perf_counter()
+    cases = draw(check, entropy) if cases is None else cases
+    outcome = _judged(check, subject, cases, parts=False)
+    if not outcome.passed:
+        culprits = [p for p in check.parts if p in earlier and not earlier[p].passed]
+        if culprits:
+            again = _judged(check, subject, cases, parts=True)
+            if again.points > outcome.points:
+                remark = f"Judged with a right {' and '.join(culprits)} in the place of yours."
+                outcome = replace(again, remarks=(*again.remarks, remark))
+        elif check.forward in earlier and not earlier[check.forward].passed:
+            outcome = follow.own_forward(check, subject, cases, outcome, points)
+    return replace(
+        outcome,
+        seconds=round(time.perf_counter() - start, 4),
+        level=subject.level,
+        entropy=entropy,
+    )
+
+
+def _judged(check: Check, subject: Subject, cases: Sequence[Case], parts: bool) -> Outcome:
+    replies = list(subject.replies(check, cases, parts))
+    second = [(i, case.otherwise) for i, case in enumerate(cases) if case.otherwise is not None]
+    judged = [judge_case(case, reply) for case, reply in zip(cases, replies, strict=True)]
+    if second and not all(f.passed for i, _ in second for f in judged[i][0]):
+        others = [case for _, case in second]
+        for (i, case), reply in zip(second, subject.replies(check, others, parts), strict=True):
+            other = judge_case(case, reply)
+            if _share(other[0], case) > _share(judged[i][0], cases[i]):
+                judged[i], replies[i] = other, reply
+    findings = [finding for found, _ in judged for finding in found]
+    remarks = dict.fromkeys(remark for _, found in judged for remark in found)
+    output = next((reply["output"] for reply in replies if reply.get("output")), "")
+    return Outcome(
+        check=check.name,
+        points=points(check, cases, findings),
+        max_points=check.points,
+        summary=summary(check, findings, replies),
+        findings=tuple(findings),
+        remarks=tuple(remarks),
+        error=next((error_text(r["error"]) for r in replies if r["error"]), ""),
+        output=output,
+    )
+
+
+def judge_case(case: Case, reply: Reply) -> tuple[list[Finding], list[str]]:
+    """What holds and what does not in one case, and what is only remarked."""
+    remarks = [f"{name} changes its input in place: work on a copy." for name in reply["changed"]]
+    place = {"case": case.label, "edge": case.edge}
+    if reply["error"]:
+        message = error_text(reply["error"])
+        labels = [*case.want, *(law.label for law in case.laws)]
+        return [Finding(label=n, passed=False, message=message, **place) for n in labels], remarks
+    findings = []
+    for label, want in case.want.items():
+        finding, remark = compare(
+            label,
+            reply["answers"].get(label),
+            want,
+            dtype=case.dtype,
+            gradient=label in case.gradients,
+            case=case.label,
+            edge=case.edge,
+        )
+        findings.append(finding)
+        remarks += [f"You wrote the form with {remark}; both are in use."] if remark else []
+    for law in case.laws:
+        try:
+            message = law.broken(reply["answers"])
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError):
+            message = f"{law.label}: the answer is not of the kind that was asked for"
+        findings.append(Finding(label=law.label, passed=not message, message=message, **place))
+    return findings, remarks
+
+
+def _weight(case: Case, label: str) -> float:
+    laws = {law.label: law.weight for law in case.laws}
+    return case.weights.get(label, laws.get(label, 1.0))
+
+
+def _share(findings: Sequence[Finding], case: Case) -> float:
+    weights = [_weight(case, finding.label) for finding in findings]
+    got = sum(w for w, finding in zip(weights, findings, strict=True) if finding.passed)
+    return got / sum(weights) if sum(weights) else float(all(f.passed for f in findings))
+
+
+def points(check: Check, cases: Sequence[Case], findings: Sequence[Finding]) -> float:
+    """Core cases earn; an edge case that fails takes a small share of what the core earned."""
+    by_case = {case.label: [f for f in findings if f.case == case.label] for case in cases}
+    shares = {case.label: _share(by_case[case.label], case) for case in cases}
+    core = [shares[case.label] for case in cases if not case.edge]
+    edges = [shares[case.label] for case in cases if case.edge]
+    at_stake = min(EDGE_SHARE, EDGE_STEP * len(edges))
+    lost = at_stake * (1 - sum(edges) / len(edges)) if edges else 0.0
+    return round(check.points * (sum(core) / len(core)) * (1 - lost), 4)
+
+
+def summary(check: Check, findings: Sequence[Finding], replies: Sequence[Reply]) -> str:
+    """One sentence: what a student reads first."""
+    failed = [finding for finding in findings if not finding.passed]
+    if not failed:
+        return "All properties hold."
+    core = [finding for finding in failed if not finding.edge]
+    first = (core or failed)[0]
+    if any(reply["error"] and reply["error"]["kind"] == "stub" for reply in replies):
+        files = ", ".join(check.exercises)
+        return f"Not written yet ({files}); see notebooks/{check.notebook}.ipynb."
+    prefix = "" if core else "Right on the usual inputs, not at an edge. "
+    return f"{prefix}{first.case}: {first.message}."
+
+
+def error_text(error: Mapping[str, str]) -> str:
+    """An error of the student's code in one line, with the line it came from and a hint."""
+    kind, name, message, where = (error[k] for k in ("kind", "type", "message", "where"))
+    text = f"{name}: {message}" if name else message
+    if kind == "stub":
+        return message
+    more = hint(name, message)
+    return ". ".join(filter(None, (text.rstrip("."), f"At {where}" if where else "", more)))
+
+
+def by_name(names: Sequence[str] | None) -> list[Check]:
+    """Checks by name, in the course's order; all if none is named. ValueError if unknown."""
+    unknown = sorted(set(names or ()) - set(ALL))
+    if unknown:
+        raise ValueError(f"no check is named {', '.join(unknown)}; there are {', '.join(ALL)}")
+    return [check for name, check in ALL.items() if not names or name in names]
+
+
+def needed_before(check: Check) -> list[Check]:
+    """The checks whose outcome decides how this one's failure is judged."""
+    names: list[Any] = [*check.parts, check.forward]
+    return [ALL[name] for name in names if name in ALL and name != check.name]

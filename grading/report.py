@@ -1,0 +1,115 @@
+"""An outcome for people: as text for a terminal, as HTML for a notebook or a feedback file."""
+
+from __future__ import annotations
+
+import html as escape_html
+import re
+from collections.abc import Iterable
+
+from grading.outcome import Finding, Outcome
+
+MAX_TEXT = 1500
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def clean(text: str, longest: int = MAX_TEXT) -> str:
+    """Text that a student's code had a hand in: capped, with control codes shown as '?'."""
+    text = _CONTROL.sub("?", text)
+    return text if len(text) <= longest else text[:longest] + " ... (cut)"
+
+
+def number(value: float) -> str:
+    """Points as people write them: 2, 1.5, 0.33."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Failed before passed, core before edges; otherwise in the order of the check."""
+    return sorted(findings, key=lambda finding: (finding.passed, finding.edge))
+
+
+def details(finding: Finding) -> str:
+    """The figures of a finding: worst entry, error against tolerance."""
+    if finding.error is None:
+        return ""
+    error = "not finite" if finding.error == float("inf") else f"{finding.error:.1e}"
+    sign = "<=" if finding.passed else ">"
+    text = f"error {error} {sign} {finding.tolerance:.0e}"
+    if not finding.passed and finding.where:
+        text += f", worst at {list(finding.where)}"
+    return text + (f", shape {finding.shape}" if finding.shape and not finding.passed else "")
+
+
+def text(outcome: Outcome, color: bool = False) -> str:
+    """The report as plain text: the verdict, what is wrong in words, then a line a property."""
+    mark = {True: "ok  ", False: "FAIL"}
+    paint = {True: "\x1b[32m", False: "\x1b[31m"}
+    score = f"{number(outcome.points)} of {number(outcome.max_points)} points"
+    lines = [f"{outcome.check}: {score}. {clean(outcome.summary)}"]
+    for finding in worst_first(outcome.findings):
+        word = mark[finding.passed]
+        word = f"{paint[finding.passed]}{word}\x1b[0m" if color else word
+        edge = " (edge)" if finding.edge else ""
+        line = f"  {word} {finding.case}{edge}: {finding.label}"
+        figures = details(finding)
+        lines.append(f"{line}  {figures}" if figures else line)
+        if finding.message and not finding.passed:
+            lines.append(f"         {clean(finding.message, 400)}")
+    lines += [f"  note {clean(remark)}" for remark in outcome.remarks]
+    if outcome.output and not outcome.passed:
+        lines.append("  Your code printed:")
+        lines += [f"    {line}" for line in clean(outcome.output, 600).splitlines()[:10]]
+    if outcome.level != "none" and outcome.entropy is not None:
+        lines.append(f"  Held at level {outcome.level}; {outcome.seconds:.2f} s.")
+    return "\n".join(lines)
+
+
+_STYLE = (
+    "border-collapse:collapse;font-size:90%;margin:0.3em 0",
+    "text-align:left;padding:0.15em 0.6em;border-bottom:1px solid #8884",
+)
+
+
+def html(outcome: Outcome) -> str:
+    """The report as an HTML table that needs no style sheet, in light and dark mode alike.
+
+    Ticks and crosses have words beside them, for whoever cannot see colour or the screen.
+    """
+    table, cell = _STYLE
+    score = f"{number(outcome.points)} of {number(outcome.max_points)} points"
+    passed = "passed" if outcome.passed else "not passed"
+    rows = []
+    for finding in worst_first(outcome.findings):
+        sign, word = ("✓", "ok") if finding.passed else ("✗", "wrong")
+        color = "#2e8540" if finding.passed else "#d03b3b"
+        said = "" if finding.passed else escape_html.escape(clean(finding.message, 400))
+        edge = " <small>(edge)</small>" if finding.edge else ""
+        figures = escape_html.escape(details(finding))
+        rows.append(
+            f'<tr><td style="{cell};color:{color}">{sign} {word}</td>'
+            f'<td style="{cell}">{escape_html.escape(finding.label)}</td>'
+            f'<td style="{cell}">{escape_html.escape(finding.case)}{edge}</td>'
+            f'<td style="{cell}">{said}<br><small>{figures}</small></td></tr>'
+            if said
+            else f'<tr><td style="{cell};color:{color}">{sign} {word}</td>'
+            f'<td style="{cell}">{escape_html.escape(finding.label)}</td>'
+            f'<td style="{cell}">{escape_html.escape(finding.case)}{edge}</td>'
+            f'<td style="{cell}"><small>{figures}</small></td></tr>'
+        )
+    remarks = "".join(
+        f"<div>Note: {escape_html.escape(clean(remark))}</div>" for remark in outcome.remarks
+    )
+    printed = ""
+    if outcome.output and not outcome.passed:
+        printed = f"<pre>{escape_html.escape(clean(outcome.output, 600))}</pre>"
+    head = "".join(
+        f'<th scope="col" style="{cell}">{name}</th>'
+        for name in ("", "property", "case", "what was found")
+    )
+    return (
+        f'<div role="group" aria-label="{outcome.check}: {passed}">'
+        f"<strong>{outcome.check}: {score}.</strong> "
+        f"{escape_html.escape(clean(outcome.summary))}"
+        f'<table style="{table}"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
+        f"</table>{remarks}{printed}</div>"
+    )

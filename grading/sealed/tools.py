@@ -1,0 +1,143 @@
+"""What the worker can do with a student's objects besides calling them. Runs in the child."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any
+
+import numpy as np
+
+
+def load_module(name: str) -> None:
+    """Import a module of the student's; a failure is told by the call that needs it."""
+    try:
+        importlib.import_module(f"cs231n.{name}")
+    except Exception:
+        return
+
+
+def fully_connected_net(hidden_dims: list[int], settings: dict[str, Any]) -> Any:
+    """Build the student's `FullyConnectedNet`, whatever year's keywords it takes.
+
+    `normalization` was `use_batchnorm` until 2017; `dropout_keep_ratio` was `dropout` until 2020.
+    """
+    network = importlib.import_module("cs231n.classifiers.fc_net").FullyConnectedNet
+    known = inspect.signature(network).parameters
+    settings = {**settings, "dtype": np.dtype(settings["dtype"]).type}
+    if "normalization" not in known and "use_batchnorm" in known:
+        settings["use_batchnorm"] = settings.pop("normalization", None) == "batchnorm"
+    if "dropout_keep_ratio" not in known and "dropout" in known:
+        keep = settings.pop("dropout_keep_ratio", None)
+        settings.update({} if keep is None else {"dropout": keep})
+    return network(hidden_dims, **settings)
+
+
+def update(owner: Any, attribute: str, values: dict[str, Any]) -> None:
+    """Overwrite entries of a dictionary that `owner` holds, such as a network's `params`."""
+    getattr(owner, attribute).update(values)
+
+
+def update_item(owner: Any, attribute: str, position: int, values: dict[str, Any]) -> None:
+    """The same for one dictionary of a list, such as a network's `bn_params`."""
+    getattr(owner, attribute)[position].update(values)
+
+
+def shapes(owner: Any, attribute: str) -> dict[str, tuple[int, ...]]:
+    """The shape of every array in a dictionary that `owner` holds."""
+    return {key: np.shape(value) for key, value in getattr(owner, attribute).items()}
+
+
+def dtypes(owner: Any, attribute: str) -> dict[str, str]:
+    """The dtype of every array in a dictionary that `owner` holds."""
+    return {key: str(np.asarray(value).dtype) for key, value in getattr(owner, attribute).items()}
+
+
+def call_with_tensors(function_path: str, args: tuple[Any, ...]) -> np.ndarray:
+    """Call a function of `cs231n` with arrays as torch tensors."""
+    import torch
+
+    module, _, name = function_path.partition(":")
+    function = getattr(importlib.import_module(f"cs231n.{module}"), name)
+    return function(*[_tensors(torch, arg) for arg in args])
+
+
+def _tensors(torch: Any, arg: Any) -> Any:
+    if isinstance(arg, np.ndarray):
+        return torch.tensor(arg)
+    return [_tensors(torch, item) for item in arg] if isinstance(arg, list) else arg
+
+
+def state_shapes(module: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of every entry of a torch module's state."""
+    return {key: tuple(value.shape) for key, value in module.state_dict().items()}
+
+
+def parameter_shapes(module: Any) -> list[tuple[int, ...]]:
+    """The shape of every parameter of a torch module, in order."""
+    return [tuple(value.shape) for value in module.parameters()]
+
+
+def load(module: Any, state: dict[str, np.ndarray]) -> None:
+    """Load arrays into a torch module, in float64 where they are."""
+    import torch
+
+    if any(value.dtype == np.float64 for value in state.values()):
+        module.double()
+    module.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
+
+
+def load_in_order(module: Any, arrays: list[np.ndarray]) -> None:
+    """Overwrite a torch module's parameters, one after another."""
+    import torch
+
+    module.double()
+    with torch.no_grad():
+        for parameter, array in zip(module.parameters(), arrays, strict=True):
+            parameter.copy_(torch.tensor(array))
+
+
+def forward(module: Any, x: np.ndarray, training: bool) -> np.ndarray:
+    """A torch module's answer to `x` in train or in eval mode."""
+    import torch
+
+    with torch.no_grad():
+        return module.train(training)(torch.tensor(x))
+
+
+def gradients(module: Any, x: np.ndarray, dout: np.ndarray) -> dict[str, np.ndarray]:
+    """Gradients of sum(module(x) * dout) by the module's own parameters and by `x`."""
+    import torch
+
+    inputs = torch.tensor(x, requires_grad=True)
+    module.train()
+    module.zero_grad()
+    (module(inputs) * torch.tensor(dout)).sum().backward()
+    found = {"x": inputs.grad}
+    found.update({name: value.grad for name, value in module.named_parameters()})
+    return {name: value.numpy() for name, value in found.items() if value is not None}
+
+
+class Evaluator:
+    """A trained network that is sent images and answers with logits, a batch at a time."""
+
+    def __init__(self, module: Any, state: dict[str, np.ndarray], mean: Any, std: Any) -> None:
+        import torch
+
+        torch.set_num_threads(2)
+        self.torch = torch
+        self.module = module.eval()
+        self.module.load_state_dict(
+            {key: torch.tensor(np.asarray(value)) for key, value in state.items()}
+        )
+        self.module = self.module.to(memory_format=torch.channels_last)
+        self.mean = torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1)
+        self.std = torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1)
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Logits (N, num_classes) of uint8 images (N, 32, 32, 3)."""
+        torch = self.torch
+        with torch.inference_mode():
+            x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255.0
+            x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+            return self.module(x).float().numpy()

@@ -1,0 +1,171 @@
+"""Values across the wall: a typed tree with arrays as raw bytes, and nothing that can run.
+
+A frame is a fixed head (magic, length of the tree, length of the payload), the tree as JSON, and
+the payload: the bytes of all arrays, one after another. Whoever reads a frame trusts nothing in
+it: lengths are capped before anything is allocated, dtypes are on a list, and each array's shape
+times its item size must be exactly the bytes that it names. Needs NumPy and the standard library
+alone, since the child has nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+MAGIC = b"c231"
+HEAD = struct.Struct("<4sIQ")
+MAX_TREE = 1 << 20  # bytes of JSON
+MAX_PAYLOAD = 1 << 28  # bytes of arrays
+MAX_DEPTH = 32
+MAX_NODES = 100_000
+MAX_DIMENSIONS = 8
+DTYPES = frozenset("|b1 |u1 |i1 <u2 <i2 <u4 <i4 <u8 <i8 <f2 <f4 <f8".split())
+
+
+class WireError(ValueError):
+    """A frame or a value that must not cross; the text says why, in words."""
+
+
+class Handle(NamedTuple):
+    """A value that stays on the other side, by name."""
+
+    name: str
+
+
+class Opaque(NamedTuple):
+    """A value of a type that cannot cross; only its description does."""
+
+    description: str
+
+
+def encode(value: Any) -> bytes:
+    """The frame of `value`. Raises WireError where it is too large or too deep."""
+    arrays: list[np.ndarray] = []
+    tree = json.dumps(_pack(value, arrays, 0), separators=(",", ":")).encode()
+    payload = b"".join(array.tobytes() for array in arrays)
+    if len(tree) > MAX_TREE or len(payload) > MAX_PAYLOAD:
+        raise WireError(f"an answer of {len(tree) + len(payload):,} bytes is too large")
+    return HEAD.pack(MAGIC, len(tree), len(payload)) + tree + payload
+
+
+def read(read_exactly: Callable[[int], bytes]) -> Any:
+    """The next value from `read_exactly(n)`, which returns n bytes or raises."""
+    magic, tree_length, payload_length = HEAD.unpack(read_exactly(HEAD.size))
+    if magic != MAGIC:
+        raise WireError("what came is not a frame")
+    if tree_length > MAX_TREE or payload_length > MAX_PAYLOAD:
+        raise WireError(f"a frame of {tree_length + payload_length:,} bytes is too large")
+    text = read_exactly(tree_length)
+    payload = memoryview(read_exactly(payload_length))
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise WireError("the frame's tree cannot be read") from problem
+    reader = _Reader(payload)
+    value = reader.unpack(tree, 0)
+    if reader.offset != len(payload):
+        raise WireError("the frame carries bytes that no array names")
+    return value
+
+
+def _pack(value: Any, arrays: list[np.ndarray], depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise WireError(f"an answer is nested more than {MAX_DEPTH} deep")
+    if value is None or type(value) in (bool, str):
+        return value
+    if type(value) is int:
+        return {"i": str(value)} if value.bit_length() <= 64 else {"o": "int of many digits"}
+    if type(value) is float:
+        return {"f": value.hex()}
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _pack_array(np.asarray(value), isinstance(value, np.generic), arrays)
+    if isinstance(value, Handle):
+        return {"h": value.name}
+    if isinstance(value, Opaque):
+        return {"o": value.description[:500]}
+    if type(value) in (list, tuple):
+        tag = "l" if type(value) is list else "t"
+        return {tag: [_pack(item, arrays, depth + 1) for item in value]}
+    if isinstance(value, dict):
+        pairs = [[str(key), _pack(item, arrays, depth + 1)] for key, item in value.items()]
+        return {"d": pairs}
+    return {"o": type(value).__name__[:500]}
+
+
+def _pack_array(array: np.ndarray, scalar: bool, arrays: list[np.ndarray]) -> dict[str, Any]:
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    if little.dtype.str not in DTYPES:
+        return {"o": f"array of dtype {str(array.dtype)[:100]} and shape {array.shape}"}
+    arrays.append(little)
+    return {"a": [little.dtype.str, list(little.shape), int(scalar)]}
+
+
+class _Reader:
+    def __init__(self, payload: memoryview) -> None:
+        self.payload, self.offset, self.nodes = payload, 0, 0
+
+    def unpack(self, node: Any, depth: int) -> Any:
+        self.nodes += 1
+        if depth > MAX_DEPTH or self.nodes > MAX_NODES:
+            raise WireError("the frame's tree is too deep or too large")
+        if node is None or isinstance(node, (bool, str)):
+            return node
+        if not isinstance(node, dict) or len(node) != 1:
+            raise WireError("the frame's tree has a node of no known kind")
+        ((tag, body),) = node.items()
+        try:
+            return self._unpack_tagged(tag, body, depth)
+        except (TypeError, ValueError, KeyError, OverflowError) as problem:
+            raise problem if isinstance(problem, WireError) else WireError(
+                f"the frame's tree has a damaged node of kind {str(tag)[:10]!r}"
+            ) from problem
+
+    def _unpack_tagged(self, tag: str, body: Any, depth: int) -> Any:
+        if tag == "a":
+            return self._array(*body)
+        if tag == "i":
+            return int(_text(body, 21))
+        if tag == "f":
+            return float.fromhex(_text(body, 40))
+        if tag == "h":
+            return Handle(_text(body, 100))
+        if tag == "o":
+            return Opaque(_text(body, 500))
+        if tag in ("l", "t"):
+            items = [self.unpack(item, depth + 1) for item in _list(body)]
+            return items if tag == "l" else tuple(items)
+        if tag == "d":
+            return {_text(key, 1000): self.unpack(item, depth + 1) for key, item in _list(body)}
+        raise WireError("the frame's tree has a node of no known kind")
+
+    def _array(self, dtype: str, shape: list[int], scalar: int) -> Any:
+        if dtype not in DTYPES:
+            raise WireError("an array of a dtype that is not allowed")
+        if len(_list(shape)) > MAX_DIMENSIONS:
+            raise WireError("an array of too many dimensions")
+        if not all(type(size) is int and 0 <= size <= MAX_PAYLOAD for size in shape):
+            raise WireError("an array of an impossible shape")
+        length = math.prod(shape) * np.dtype(dtype).itemsize
+        if length > len(self.payload) - self.offset:
+            raise WireError("an array names more bytes than the frame carries")
+        data = self.payload[self.offset : self.offset + length]
+        self.offset += length
+        array = np.frombuffer(data, dtype=dtype).reshape(shape).copy()
+        return array[()] if scalar and array.ndim == 0 else array
+
+
+def _text(value: Any, longest: int) -> str:
+    if not isinstance(value, str) or len(value) > longest:
+        raise WireError("the frame's tree has a text where none, or a shorter one, may be")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise WireError("the frame's tree has no list where one must be")
+    return value

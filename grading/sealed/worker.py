@@ -1,0 +1,299 @@
+"""The child: imports the student's `cs231n`, answers calls into it, knows no reference value.
+
+Run as a script (`python -I worker.py TREE REQUESTS REPLIES`) it reads tasks from one file
+descriptor and writes one reply a case to another. A notebook imports it and calls `run_case`
+in its own process. Nothing that this file does is trusted by the parent.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import linecache
+import os
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+
+def _beside(name: str) -> types.ModuleType:
+    """The module of that name in this folder: by file, since -I keeps the folder off the path."""
+    full_name = f"grading.sealed.{name}"
+    if full_name not in sys.modules:
+        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
+        spec = importlib.util.spec_from_file_location(full_name, path)
+        sys.modules[full_name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[full_name])
+    return sys.modules[full_name]
+
+
+wire = _beside("wire")
+
+PACKAGE = "cs231n"
+MAX_TEXT = 2000  # characters of a student's output or message that go on
+
+
+class AnswerError(Exception):
+    """An answer of the wrong kind: not the tuple that was asked for, or no such function."""
+
+
+def run_case(calls: list[dict[str, Any]]) -> dict[str, Any]:
+    """Run one case's calls in order; what they returned, what they changed, or the error.
+
+    The reply has `answers` (name to value), `changed` (names of functions that wrote into an
+    input array), `error` (None, or a dict with kind, type, message, where) and `seconds`.
+    """
+    kept: dict[str, Any] = {}
+    reply: dict[str, Any] = {"answers": {}, "changed": [], "error": None}
+    start = time.perf_counter()
+    for call in calls:
+        try:
+            _run_call(call, kept, reply)
+        except (Exception, SystemExit) as problem:
+            reply["error"] = describe(problem, call["function"])
+            break
+    reply["seconds"] = time.perf_counter() - start
+    return reply
+
+
+def _run_call(call: dict[str, Any], kept: dict[str, Any], reply: dict[str, Any]) -> None:
+    function, name = find(call["function"], kept.get(call["of"]))
+    args = tuple(_fill(arg, kept) for arg in call["args"])
+    kwargs = {key: _fill(arg, kept) for key, arg in call["kwargs"].items()}
+    if "dtype" in kwargs:  # a dtype crosses by its name
+        kwargs["dtype"] = np.dtype(kwargs["dtype"]).type
+    before = [_fingerprint(arg) for arg in args]
+    value = function(*args, **kwargs)
+    if any(old != _fingerprint(arg) for old, arg in zip(before, args, strict=True)):
+        reply["changed"].append(name)
+    values = _unpack(value, call["returns"], name)
+    for key, item in zip(call["returns"], values, strict=True):
+        if key in call["keep"]:
+            kept[key] = item
+        else:
+            reply["answers"][key] = plain(item)
+    for key, position in call["echo"].items():
+        reply["answers"][key] = plain(args[position])
+
+
+def find(path: str, owner: Any) -> tuple[Callable[..., Any], str]:
+    """The function that a path names: "layers:affine_forward", ".loss" of `owner`, or a tool."""
+    module_name, _, name = path.partition(":")
+    if module_name == "tool":
+        return getattr(_beside("tools"), name), name
+    if path.startswith("."):
+        found = getattr(owner, path[1:])
+        return (found if callable(found) else lambda: found), path[1:]
+    module = importlib.import_module(f"{PACKAGE}.{module_name}")
+    if not hasattr(module, name):
+        raise AnswerError(f"{PACKAGE}/{module_name.replace('.', '/')}.py has no `{name}`")
+    return getattr(module, name), name
+
+
+def _fill(arg: Any, kept: Mapping[str, Any]) -> Any:
+    """The argument as the function gets it: kept values in place, arrays its own to write to."""
+    if isinstance(arg, wire.Handle):
+        return kept[arg.name]
+    if isinstance(arg, np.ndarray):
+        return arg.copy()
+    if isinstance(arg, dict):
+        return {key: _fill(item, kept) for key, item in arg.items()}
+    return arg
+
+
+def _fingerprint(arg: Any) -> bytes:
+    return arg.tobytes() if isinstance(arg, np.ndarray) else b""
+
+
+def _unpack(value: Any, names: list[str], function: str) -> tuple[Any, ...]:
+    if len(names) == 1:
+        return (value,)
+    wanted = f"{len(names)} values ({', '.join(names)})"
+    if not isinstance(value, (tuple, list)):
+        raise AnswerError(f"{function} must return {wanted}; it returned {kind(value)}")
+    if len(value) != len(names):
+        raise AnswerError(f"{function} must return {wanted}; it returned {len(value)}")
+    return tuple(value)
+
+
+def kind(value: Any) -> str:
+    """What a value is, in words."""
+    if value is None:
+        return "None (is a return missing?)"
+    if isinstance(value, np.ndarray):
+        return f"one array of shape {value.shape}"
+    return f"a {type(value).__name__}"
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """A value as it can cross: tensors as arrays, the rest as the wire packs it."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        return value.detach().cpu().numpy()
+    if depth < 8 and isinstance(value, dict):
+        return {str(key): plain(item, depth + 1) for key, item in value.items()}
+    if depth < 8 and type(value) in (list, tuple):
+        return type(value)(plain(item, depth + 1) for item in value)
+    return value
+
+
+def describe(problem: BaseException, path: str) -> dict[str, str]:
+    """An exception as data: its kind, type, message, and the student's line that it came from."""
+    if isinstance(problem, AnswerError):
+        return {"kind": "answer", "type": "", "message": str(problem)[:MAX_TEXT], "where": ""}
+    kind = "stub" if isinstance(problem, NotImplementedError) else "raised"
+    where = ""
+    if isinstance(problem, SyntaxError):
+        kind = "import"
+        where = _place(problem.filename or "", problem.lineno or 0)
+    trace = problem.__traceback__
+    while trace is not None:
+        where = _place(trace.tb_frame.f_code.co_filename, trace.tb_lineno) or where
+        trace = trace.tb_next
+    try:
+        message = problem.msg if isinstance(problem, SyntaxError) else str(problem)
+    except Exception:
+        message = "(the exception has no readable message)"
+    return {
+        "kind": kind,
+        "type": type(problem).__name__[:100],
+        "message": str(message)[:MAX_TEXT],
+        "where": where[:300],
+    }
+
+
+def _place(filename: str, line: int) -> str:
+    parts = filename.replace(os.sep, "/").rsplit(f"/{PACKAGE}/", 1)
+    if len(parts) < 2 or not line:
+        return ""
+    source = linecache.getline(filename, line).strip()
+    return f"{PACKAGE}/{parts[1]}, line {line}: {source}"
+
+
+@contextmanager
+def parts_provided(
+    parts: Mapping[str, Callable[..., Any]], module_name: str = f"{PACKAGE}.layers"
+) -> Iterator[None]:
+    """Put right functions in the place of the student's own, wherever they are bound by name."""
+    swapped: list[tuple[types.ModuleType, str, Any]] = []
+    for name, part in parts.items():
+        for module in [m for key, m in sys.modules.items() if key.startswith(PACKAGE)]:
+            if isinstance(getattr(module, name, None), types.FunctionType):
+                swapped.append((module, name, getattr(module, name)))
+                setattr(module, name, part)
+    try:
+        yield
+    finally:
+        for module, name, own in swapped:
+            setattr(module, name, own)
+
+
+def _allow_old_imports() -> None:
+    """`from past.builtins import xrange` stands in solutions of 2016 to 2018: let it work."""
+    past, builtins = types.ModuleType("past"), types.ModuleType("past.builtins")
+    builtins.xrange, builtins.range, builtins.unicode = range, range, str
+    past.builtins = builtins
+    sys.modules.setdefault("past", past)
+    sys.modules.setdefault("past.builtins", builtins)
+
+
+class _Output(io.TextIOBase):
+    """What the student prints: the first part is kept for the report, the rest is dropped."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> int:
+        if len(self.text) < MAX_TEXT:
+            self.text += str(text)[: MAX_TEXT - len(self.text)]
+        return len(text)
+
+
+class _Line:
+    """The two ends of the line to the parent."""
+
+    def __init__(self, requests: int, replies: int) -> None:
+        self.requests, self.replies = os.fdopen(requests, "rb"), os.fdopen(replies, "wb")
+
+    def read(self) -> Any:
+        def exactly(length: int) -> bytes:
+            data = self.requests.read(length)
+            if len(data) < length:
+                raise EOFError
+            return data
+
+        return wire.read(exactly)
+
+    def write(self, value: Any) -> None:
+        self.replies.write(wire.encode(value))
+        self.replies.flush()
+
+    def part(self, name: str) -> Callable[..., Any]:
+        """A stand-in for a layer: the parent computes it, its cache stays there."""
+
+        def ask(*args: Any, **kwargs: Any) -> Any:
+            self.write({"part": name, "args": args, "kwargs": kwargs})
+            answer = self.read()
+            if "error" in answer:
+                raise ValueError(answer["error"])
+            for old, new in zip(args, answer["args"], strict=False):
+                if isinstance(old, dict) and isinstance(new, dict):
+                    old.update(new)  # running statistics are written back into bn_param
+            return answer["value"]
+
+        return ask
+
+
+def serve(tree: str, requests: int, replies: int) -> None:
+    """Answer tasks until the parent closes the line."""
+    line = _Line(requests, replies)
+    sys.path.insert(0, tree)
+    sys.dont_write_bytecode = True
+    _allow_old_imports()
+    line.write({"ready": True})
+    while True:
+        try:
+            task = line.read()
+        except EOFError:
+            return
+        for name in task["modules"]:  # before parts are put in their place
+            try:
+                importlib.import_module(f"{PACKAGE}.{name}")
+            except (Exception, SystemExit):
+                continue  # the call that needs it says why
+        with parts_provided({name: line.part(name) for name in task["parts"]}):
+            for number, calls in enumerate(task["cases"]):
+                output = sys.stdout = sys.stderr = _Output()
+                reply = run_case(calls)
+                reply.update(task=task["task"], case=number, output=output.text)
+                try:
+                    line.write(reply)
+                except wire.WireError as problem:
+                    error = {"kind": "answer", "type": "", "message": str(problem), "where": ""}
+                    line.write({**reply, "answers": {}, "error": error})
+
+
+def limit(memory: int, file_size: int, open_files: int) -> None:
+    """Bind this process, and all that it starts, before any line of the student's runs."""
+    import resource
+
+    limits = {
+        resource.RLIMIT_AS: memory,
+        resource.RLIMIT_FSIZE: file_size,
+        resource.RLIMIT_NOFILE: open_files,
+        resource.RLIMIT_CORE: 0,
+    }
+    for name, value in limits.items():
+        if value >= 0:
+            resource.setrlimit(name, (value, value))
+
+
+if __name__ == "__main__":
+    limit(*map(int, sys.argv[4:7]))
+    serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
