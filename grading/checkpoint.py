@@ -196,7 +196,8 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
             f"{path.name} is a packed archive. Hand in the weights as they are, not zipped."
         )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as file:  # of a path, torch.load believes the ending
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError:
         raise CheckpointError(
             f"{path.name} holds more than tensors (a whole model, or code). That could run code, "

@@ -1,0 +1,244 @@
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+
+from cs231n.classifiers.resnet import ResNet18
+from cs231n.saving import save_weights
+from cs231n.training import normalize, to_tensor
+from grading import checkpoint
+from grading.checkpoint import CheckpointError, points_for, read_weights
+
+WIDTH = 4
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return ResNet18(width=WIDTH)
+
+
+def arrays(model):
+    return {name: value.numpy() for name, value in model.state_dict().items()}
+
+
+def write(path, weights):
+    safetensors.numpy.save_file(weights, path)
+    return path
+
+
+class RunsCode:
+    def __reduce__(self):
+        return os.mkdir, ("this-must-not-exist",)
+
+
+def test_points_at_the_marks_are_those_of_the_scale():
+    """Do the accuracies of the scale earn just their share, and those between a share between?"""
+    marks = (0.0, 0.5, 0.6, 0.7, 0.8756, 0.92, 1.0)
+    points = [points_for(accuracy, 10, True) for accuracy in marks]
+    assert points == pytest.approx([0, 0, 2.5, 5, 8, 10, 10])
+
+
+def test_a_narrow_network_meets_a_ceiling_and_nothing_else():
+    """Does a narrow network earn the same up to 0.7 of the points, and then no more?"""
+    assert points_for(0.70, 10, False) == points_for(0.70, 10, True)
+    assert points_for(0.95, 10, False) == pytest.approx(7)
+
+
+@pytest.mark.parametrize("accuracy", [float("nan"), -0.1, 1.1, float("inf")])
+def test_what_is_no_accuracy_earns_an_error(accuracy):
+    """Is a number that is no accuracy refused, and never turned into points?"""
+    with pytest.raises(ValueError, match="accuracy"):
+        points_for(accuracy, 10, True)
+
+
+@pytest.mark.parametrize("width", [4, 64])
+def test_expected_shapes_are_those_of_the_solved_network(width):
+    """Are the shapes that the grader expects the ones that the solved ResNet18 has?"""
+    with torch.device("meta"):
+        state = ResNet18(width=width).state_dict()
+    assert {name: tuple(value.shape) for name, value in state.items()} == (
+        checkpoint.expected_shapes(width)
+    )
+
+
+def test_full_width_has_the_stated_number_of_parameters():
+    """Does the count of learned numbers at width 64 agree with the constant and with torch?"""
+    weights = {n: np.empty(s, np.float16) for n, s in checkpoint.expected_shapes(64).items()}
+    assert checkpoint.parameter_count(weights) == checkpoint.FULL_WIDTH_PARAMETERS == 11_173_962
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float16, torch.bfloat16])
+def test_saved_weights_come_back(tmp_path, model, dtype):
+    """Do the trainer's own files come back as float32, in each precision they may have?"""
+    save_weights(model, tmp_path / "w.safetensors", dtype)
+    weights = read_weights(tmp_path / "w.safetensors")
+    expected = model.conv1.weight.detach().to(dtype or torch.float32).float().numpy()
+    np.testing.assert_array_equal(weights["conv1.weight"], expected)
+    assert weights["fc.weight"].dtype == np.float32
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}])
+def test_a_state_dict_saved_by_torch_is_read(tmp_path, model, wrap):
+    """Is a .pt file read, bare or inside a dict, and with a wrapper's prefix on its names?"""
+    state = {f"module.{name}": value for name, value in model.state_dict().items()}
+    torch.save(wrap(state), tmp_path / "w.pt")
+    assert set(read_weights(tmp_path / "w.pt")) == set(model.state_dict())
+
+
+def test_counters_may_be_absent(tmp_path, model):
+    """Are weights accepted whose batch norms did not count their batches?"""
+    kept = {n: a for n, a in arrays(model).items() if not n.endswith("num_batches_tracked")}
+    assert set(read_weights(write(tmp_path / "w.safetensors", kept))) == set(model.state_dict())
+
+
+def spoil(name, change):
+    def make(path, model):
+        weights = arrays(model)
+        change(weights, name)
+        write(path, weights)
+
+    return make
+
+
+def content(data):
+    return lambda path, model: path.write_bytes(data)
+
+
+def nothing(path, model):
+    """The student handed in no file."""
+
+
+def pickled_model(path, model):
+    torch.save(model, path)
+
+
+def pickled_code(path, model):
+    torch.save({"conv1.weight": RunsCode()}, path)
+
+
+def list_of_tensors(path, model):
+    torch.save([torch.ones(3)], path)
+
+
+def huge(path, model):
+    with open(path, "wb") as file:
+        file.truncate(2_000_000_000)
+
+
+def bomb(path, model):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(200_000_000))
+
+
+def claims_to_be_huge(path, model):
+    shapes = checkpoint.expected_shapes(2048)
+    torch.save({name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}, path)
+
+
+def link(path, model):
+    path.symlink_to("/etc/hostname")
+
+
+def cut_short(path, model):
+    save_weights(model, path)
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+BAD = {
+    "missing": (nothing, "There is no"),
+    "empty": (content(b""), "is empty"),
+    "text": (content(b"version https://git-lfs\noid 1\n"), "is a text file"),
+    "bare pickle": (content(b"\x80\x04]\x94."), "bare pickle"),
+    "whole model": (pickled_model, "a whole model, or code"),
+    "code": (pickled_code, "a whole model, or code"),
+    "list": (list_of_tensors, "something else than tensors"),
+    "2 GB": (huge, "2,000 MB"),
+    "zip bomb": (bomb, "packed archive"),
+    "stride 0": (claims_to_be_huge, "claims more numbers"),
+    "link": (link, "not an ordinary file"),
+    "cut short": (cut_short, "is damaged"),
+    "noise": (content(bytes(range(256)) * 8), "is damaged"),
+    "half a zip": (content(b"PK\x03\x04" + bytes(60)), "is damaged"),
+    "missing key": (spoil("fc.bias", lambda w, n: w.pop(n)), "lacks fc.bias"),
+    "another network": (spoil("conv1.weight", lambda w, n: w.pop(n)), "another network's"),
+    "extra key": (spoil("extra", lambda w, n: w.update({n: np.ones(2)})), "holds extra"),
+    "shape": (
+        spoil("fc.weight", lambda w, n: w.update({n: w[n].T.copy()})),
+        r"fc.weight has the shape \(32, 10\)",
+    ),
+    "NaN": (spoil("bn1.weight", lambda w, n: w[n].fill(np.nan)), "4 of 4 numbers of bn1.weight"),
+    "infinite": (spoil("fc.bias", lambda w, n: w[n].fill(np.inf)), "NaN or infinite"),
+    "integers": (
+        spoil("fc.bias", lambda w, n: w.update({n: np.ones(10, np.int32)})),
+        "not real numbers",
+    ),
+    "variance": (spoil("bn1.running_var", lambda w, n: w[n].fill(-1)), "no variance is"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_gets_its_own_sentence(tmp_path, monkeypatch, model, name):
+    """Does each file that cannot be graded say why in a sentence, and run no code?"""
+    monkeypatch.chdir(tmp_path)
+    make, sentence = BAD[name]
+    path = tmp_path / "resnet18_cifar10.safetensors"
+    make(path, model)
+    with pytest.raises(CheckpointError, match=sentence):
+        read_weights(path)
+    assert not (tmp_path / "this-must-not-exist").exists()
+
+
+def test_weights_of_a_network_with_other_names_can_be_expected(tmp_path):
+    """Can the grader ask for the shapes of a student's own network in place of the course's?"""
+    path = write(tmp_path / "w.safetensors", {"stem.weight": np.ones((2, 3), np.float32)})
+    assert set(read_weights(path, {"stem.weight": (2, 3)})) == {"stem.weight"}
+
+
+def test_the_checkpoint_is_found_where_the_notebook_saves_it(tmp_path):
+    """Is the file in checkpoints/ found, safetensors first, and no link followed?"""
+    assert checkpoint.find_checkpoint(tmp_path) is None
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    (folder / "resnet18_cifar10.safetensors").symlink_to("/etc/hostname")
+    assert checkpoint.find_checkpoint(tmp_path) is None
+    (folder / "resnet18_cifar10.pt").write_bytes(b"x")
+    assert checkpoint.find_checkpoint(tmp_path) == folder / "resnet18_cifar10.pt"
+
+
+@pytest.fixture
+def stored_images(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, (40, 3072), dtype=np.uint8)
+    batch = {b"data": data, b"labels": [i % 10 for i in range(40)]}
+    (tmp_path / "test_batch").write_bytes(pickle.dumps(batch))
+    monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
+    return data.reshape(40, 3, 32, 32).transpose(0, 2, 3, 1)
+
+
+def test_evaluation_images_keep_their_labels(stored_images):
+    """Are the drawn images those of the test set, each once, with its own label?"""
+    images, labels = checkpoint.evaluation_images(40, 7)
+    where = [int(np.flatnonzero((stored_images == image).all((1, 2, 3)))[0]) for image in images]
+    assert sorted(where) == list(range(40)) and where != list(range(40))
+    assert [i % 10 for i in where] == labels.tolist()
+
+
+def test_entropy_decides_the_order(stored_images):
+    """Does the same entropy draw the same images, and another one others?"""
+    first, again, other = (checkpoint.evaluation_images(9, e)[0] for e in (1, 1, 2))
+    assert (first == again).all() and (first != other).any()
+    with pytest.raises(ValueError, match="n must be"):
+        checkpoint.evaluation_images(41, 0)
+
+
+def test_the_grader_normalises_as_the_trainer_does():
+    """Does a network see in grading what it saw in training?"""
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    np.testing.assert_allclose(
+        checkpoint.network_input(images), normalize(to_tensor(images)).numpy(), atol=1e-6
+    )

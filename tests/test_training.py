@@ -1,0 +1,318 @@
+import csv
+import math
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cs231n import hardware, predict, saving, training
+from cs231n.classifiers.resnet import ResNet18
+from cs231n.train import main
+
+
+@pytest.fixture(autouse=True)
+def on_one_thread_in_float32(monkeypatch):
+    """Keep what differs between machines out of the comparison of runs; small nets need no more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setattr(training, "pick_precision", lambda device: torch.float32)
+    monkeypatch.setattr(training, "pick_device", lambda: torch.device("cpu"))
+    yield
+    torch.set_num_threads(threads)
+
+
+def images(N, seed=0):
+    """Two classes that brightness tells apart."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, N)
+    X = rng.integers(0, 128, (N, 32, 32, 3)) + 127 * y[:, None, None, None]
+    return X.astype(np.uint8), y
+
+
+@pytest.fixture(scope="module")
+def data():
+    (X_train, y_train), (X_val, y_val) = images(64), images(32, 1)
+    return {"X_train": X_train, "y_train": y_train, "X_val": X_val, "y_val": y_val}
+
+
+def small_net(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=4), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2), nn.Flatten(),
+        nn.Linear(256, 2),
+    )  # fmt: skip
+
+
+def fit(model, data, **options):
+    settings = {"epochs": 3, "batch_size": 16, "lr": 0.05, "progress": False}
+    return training.train(model, data, **settings | options)
+
+
+def test_training_learns(data):
+    """Does the loss fall, and is validation accuracy that of a net which has understood?"""
+    history = fit(small_net(), data)
+    assert history["loss"][-1] < history["loss"][0]
+    assert history["val_acc"][-1] > 0.9
+    assert {len(values) for values in history.values()} == {3}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("step", [1, 4, 7])
+def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, data, number, step):
+    """Does a run that a signal stops in a step end, when resumed, just as an unbroken one does?"""
+    unbroken = small_net()
+    expected = fit(unbroken, data)
+    stopped, steps = small_net(), []
+
+    def stop(module, _):
+        if module.training:
+            steps.append(1)
+            if len(steps) == step:
+                os.kill(os.getpid(), number)
+
+    stopped.register_forward_pre_hook(stop)
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        fit(stopped, data, checkpoint=path)
+    assert len(steps) == step
+    resumed = small_net(seed=5)
+    history = fit(resumed, data, checkpoint=path)
+    for name, value in unbroken.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+    for key in ("loss", "train_acc", "val_acc", "lr"):
+        assert history[key] == expected[key]
+    torch.testing.assert_close(saving.read_weights(path), dict(resumed.state_dict()))
+
+
+def test_a_second_ctrl_c_acts_at_once():
+    """Is the second Ctrl-C obeyed in the middle of a step, and the old handler put back?"""
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        with training._stop_requests() as requests:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert requests == [signal.SIGINT]
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_finished_run_is_not_run_again(tmp_path, data):
+    """Does the same call, after the end, load the result and take no step?"""
+    path = tmp_path / "deep" / "w.safetensors"
+    first, second = small_net(), small_net(seed=1)
+    expected = fit(first, data, checkpoint=path)
+    second.register_forward_pre_hook(lambda *_: pytest.fail("a step was taken"))
+    assert fit(second, data, checkpoint=path) == expected
+    assert torch.equal(second[0].weight, first[0].weight)
+
+
+@pytest.mark.parametrize("change", [{"lr": 0.1}, {"epochs": 4}, {"seed": 1}])
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path, data, change):
+    """Does going on with another setting raise an error that names it?"""
+    path = tmp_path / "w.safetensors"
+    fit(small_net(), data, checkpoint=path)
+    with pytest.raises(ValueError, match=next(iter(change))):
+        fit(small_net(), data, checkpoint=path, **change)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path, data):
+    """Does going on with another network raise an error that says so?"""
+    fit(small_net(), data, checkpoint=tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match="another network"):
+        fit(ResNet18(2, width=1), data, checkpoint=tmp_path / "w.safetensors")
+
+
+def test_divergence_stops_before_the_weights_are_spoilt(data):
+    """Does a loss of NaN stop training with a message, with finite weights left?"""
+    model = small_net()
+    model.register_forward_hook(lambda *_: torch.full((16, 2), math.nan, requires_grad=True))
+    with pytest.raises(FloatingPointError, match="smaller lr"):
+        fit(model, data)
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+def test_a_full_disk_is_an_error_before_training(tmp_path, data, monkeypatch):
+    """Is a disk without room noticed before the first step?"""
+    monkeypatch.setattr(saving.shutil, "disk_usage", lambda _: type("", (), {"free": 10}))
+    model = small_net()
+    model.register_forward_pre_hook(lambda *_: pytest.fail("a step was taken"))
+    with pytest.raises(OSError, match="10 bytes left"):
+        fit(model, data, checkpoint=tmp_path / "w.safetensors")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    """Is the old checkpoint whole if writing the new one breaks off?"""
+    path, model = tmp_path / "w.safetensors", small_net()
+    saving.save_weights(model, path)
+    before = path.read_bytes()
+
+    def break_off(weights, part):
+        part.write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(saving.safetensors.torch, "save_file", break_off)
+    with pytest.raises(OSError, match="no space"):
+        saving.save_weights(model, path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float16])
+def test_weights_come_back_as_they_were_saved(tmp_path, dtype):
+    """Does load_weights give what save_weights wrote, rounded to the precision asked for?"""
+    model, other = small_net(), small_net(seed=1)
+    training.save_weights(model, tmp_path / "w.safetensors", dtype)
+    assert training.load_weights(other, tmp_path / "w.safetensors") is other
+    expected = model[0].weight.to(dtype or torch.float32).float()
+    assert torch.equal(other[0].weight, expected)
+    with pytest.raises(ValueError, match="another network"):
+        training.load_weights(ResNet18(width=1), tmp_path / "w.safetensors")
+
+
+def test_a_torch_file_of_weights_is_loaded(tmp_path):
+    """Is a .pt file of a state dict as good as safetensors?"""
+    model, other = small_net(), small_net(seed=1)
+    torch.save(model.state_dict(), tmp_path / "w.pt")
+    training.load_weights(other, tmp_path / "w.pt")
+    assert torch.equal(other[5].weight, model[5].weight)
+
+
+def test_the_schedule_rises_then_falls_to_zero():
+    """Is the highest rate the one asked for, at the end of the warm-up, and the last one 0?"""
+    rates = [training.one_cycle(step, 100, 0.4) for step in range(100)]
+    assert np.argmax(rates) == 24 and max(rates) == pytest.approx(0.4)
+    assert (np.diff(rates[:25]) > 0).all() and (np.diff(rates[25:]) < 0).all()
+    assert rates[-1] == pytest.approx(0)
+
+
+def test_norms_and_biases_do_not_decay():
+    """Is weight decay on matrices and kernels alone, and every parameter in one group?"""
+    model = small_net()
+    decayed, kept = training.make_optimizer(model, 0.9, 0.1).param_groups
+    assert [p.dim() for p in decayed["params"]] == [4, 2] and decayed["weight_decay"] == 0.1
+    assert [p.dim() for p in kept["params"]] == [1] * 4 and kept["weight_decay"] == 0
+
+
+def test_frozen_weights_stay(data):
+    """Does training leave alone what does not require a gradient?"""
+    model = small_net()
+    model[0].requires_grad_(False)
+    before = model[0].weight.clone(), model[5].weight.clone()
+    fit(model, data, epochs=1)
+    assert torch.equal(model[0].weight, before[0])
+    assert not torch.equal(model[5].weight, before[1])
+
+
+def test_augmentation_only_shifts_and_mirrors():
+    """Is each augmented image one of the 81 shifts, or their mirrors, of its own image?"""
+    X = torch.from_numpy(images(12)[0]).permute(0, 3, 1, 2)
+    torch.manual_seed(0)
+    found = set()
+    for image, result in zip(X, training.augment(X), strict=True):
+        padded = nn.functional.pad(image, (4,) * 4)
+        matches = [
+            (top, left, mirrored)
+            for top in range(9)
+            for left in range(9)
+            for mirrored in (False, True)
+            if torch.equal(
+                padded[:, top : top + 32, left : left + 32].flip([2] if mirrored else []), result
+            )
+        ]
+        assert len(matches) == 1
+        found.add(matches[0])
+    assert len(found) > 6 and {mirrored for *_, mirrored in found} == {False, True}
+
+
+def test_normalized_pixels_are_centred():
+    """Does a pixel of the mean colour become 0, and one of a standard deviation more become 1?"""
+    mean, std = torch.tensor(training.MEAN), torch.tensor(training.STD)
+    colours = torch.stack((mean, mean + std)) * 255
+    X = colours.round().to(torch.uint8).view(2, 3, 1, 1)
+    torch.testing.assert_close(
+        training.normalize(X).flatten(1), torch.tensor([[0.0] * 3, [1.0] * 3]), atol=0.01, rtol=0
+    )
+
+
+@pytest.mark.parametrize("X", [np.zeros((2, 32, 32, 3)), np.zeros((2, 3, 32, 32), np.uint8)])
+def test_images_of_another_form_are_refused(X):
+    """Do float images, or channels in the wrong place, raise an error that says what is wanted?"""
+    with pytest.raises(ValueError, match="uint8"):
+        training.to_tensor(X)
+
+
+def test_the_precision_is_one_that_the_cpu_runs():
+    """Is the measured answer one of the two precisions, and the same when asked again?"""
+    device = torch.device("cpu")
+    answer = hardware.pick_precision(device)
+    assert answer in (torch.float32, torch.bfloat16)
+    assert hardware.pick_precision(device) is answer
+    x = torch.ones(2, 2)
+    with hardware.autocast(device, answer):
+        assert (x @ x).dtype == answer
+
+
+def test_curves_are_saved(tmp_path, data):
+    """Is there a picture of the curves after training?"""
+    history = {key: [0.5, 0.4] for key in ("loss", "train_acc", "val_acc")}
+    training.plot_curves(history, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+class Brightness(nn.Module):
+    """Scores the second class for bright images."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        mean = x.mean((1, 2, 3)) * self.scale
+        return torch.stack((-mean, mean), 1)
+
+
+def test_a_submission_has_kaggles_form(tmp_path):
+    """Are ids counted from 1 over batches, and the labels names?"""
+    X, y = images(7)
+    path = tmp_path / "submission.csv"
+    batches = (batch for batch in np.array_split(X, 3))
+    assert predict.write_submission(Brightness(), batches, path, ["dark", "bright"]) == 7
+    rows = list(csv.reader(path.read_text().splitlines()))
+    assert rows[0] == ["id", "label"]
+    assert rows[1:] == [[str(i + 1), ("dark", "bright")[y[i]]] for i in range(7)]
+    with pytest.raises(ValueError, match="names"):
+        predict.write_submission(Brightness(), [X], path, ["dark"])
+
+
+def test_image_files_are_read_in_the_order_of_their_numbers(tmp_path):
+    """Does 10.png come after 9.png, and is a gap noticed?"""
+    from PIL import Image
+
+    for number in range(1, 12):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    batches = list(predict.png_batches(tmp_path, batch_size=4))
+    assert [len(batch) for batch in batches] == [4, 4, 3]
+    assert np.concatenate(batches)[:, 0, 0, 0].tolist() == list(range(1, 12))
+    (tmp_path / "5.png").unlink()
+    with pytest.raises(ValueError, match="missing"):
+        list(predict.png_batches(tmp_path))
+
+
+def test_the_commands_train_and_predict(tmp_path, monkeypatch, data):
+    """Do the two commands, one after the other, leave weights, curves and a submission?"""
+    monkeypatch.chdir(tmp_path)
+    for key in ("X_test", "y_test"):
+        monkeypatch.setitem(data, key, data[key.replace("test", "val")])
+    monkeypatch.setattr(training, "load_images", lambda num_training: data)
+    monkeypatch.setattr("cs231n.train.cifar10_folder", lambda: tmp_path)
+    monkeypatch.setattr(predict, "class_names", lambda: [str(i) for i in range(10)])
+    monkeypatch.setattr(predict, "cifar10_folder", lambda: tmp_path)
+    monkeypatch.setattr(
+        predict, "load_CIFAR_batch", lambda _: (data["X_test"], data["y_test"])
+    )
+    assert main(["--width", "2", "--epochs", "1", "--batch-size", "16"]) == 0
+    assert predict.main([]) == 0
+    assert (tmp_path / "checkpoints" / "resnet18_cifar10.png").exists()
+    assert len((tmp_path / "submission.csv").read_text().splitlines()) == 33
+    assert main(["--width", "2", "--epochs", "2", "--batch-size", "16"]) == 1
