@@ -3,6 +3,8 @@
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 INSTALLED := $(VENV)/.installed
+# A slow download is broken off, and goes on with `make cifar10`; the demo has its stand-in.
+SOON := $(if $(shell command -v timeout),timeout 120)
 CODE := cs231n datasets grading tests
 KEPT := course before-import-*
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -20,9 +22,9 @@ cifar10: env ## download CIFAR-10 (or CIFAR10_URL=...), checked and unpacked
 synthetic-data: env ## draw a stand-in for CIFAR-10, for use without a network
 	python -m datasets.synthetic
 lab: env ## open the notebooks in JupyterLab
-	jupyter lab notebooks
+	jupyter lab $(ARGS) notebooks
 check: env ## run the checks on your cs231n/ (one: make check NAME=affine_forward)
-	python -m grading.check $(NAME)
+	python -m grading $(NAME)
 
 ## Students
 submission: env ## make the archive to hand in (STUDENT=your_id)
@@ -32,7 +34,7 @@ import: env ## take a solution of another year into cs231n/ (FROM=folder)
 
 ## Instructors
 demo: env ## a class of examples, from release to grades
-	python -m datasets.cifar10 --quick || python -m datasets.synthetic
+	test -d "$(CIFAR10_DIR)" || $(SOON) python -m datasets.cifar10 || python -m datasets.synthetic
 	python -m grading.classroom demo
 release: env ## write the nbgrader course to build/course, and its released notebooks
 	python -m grading.release course
