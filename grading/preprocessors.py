@@ -25,6 +25,7 @@ from grading.store import Store, write_atomically
 # A tag begins so. A space behind the angle bracket makes it text, and leaves formulas alone.
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
 NOT_GRADED = "This check has no result, so it has no points yet. Please tell your instructor."
+_failed: set[Path] = set()  # submissions of this run that could not be graded: once is enough
 
 
 class CleanNotebook(NbGraderPreprocessor):
@@ -68,10 +69,13 @@ class GradeChecks(NbGraderPreprocessor):
         return nb, resources
 
     def _outcomes(self, course: Path, submission: Path) -> dict[str, Outcome]:
+        if submission in _failed:
+            return {}
         try:
             return Store(course).grade(submission)
         except Exception:  # of the grader's own: the class goes on, this student is listed
             self.log.exception("No outcome for %s", submission)
+            _failed.add(submission)
             return {}
 
     def _write(self, cell: NotebookNode, known: dict, outcomes: dict[str, Outcome]) -> None:
@@ -139,6 +143,7 @@ def repair_submission(assignment: str, student: str, notebooks: list[str]) -> No
     released = course / "release" / assignment
     name = folder.parent.name
     repair.settle(folder, released, course / "originals" / name, record(course, name))
+    _failed.discard(folder)
     # nbgrader listed the notebooks before it called us: those that came back belong to them.
     notebooks[:] = sorted(str(path) for path in folder.glob("*.ipynb"))
 
@@ -147,7 +152,8 @@ def mark_graded(assignment: str, student: str, notebooks: list[str]) -> None:
     """nbgrader's hook after a submission: note what was graded, so that a rerun can skip it."""
     folder = Path(notebooks[0]).parent
     course = folder.parents[2]
-    write_atomically(mark(course, folder.parent.name), graded_state(course, folder))
+    if folder not in _failed:
+        write_atomically(mark(course, folder.parent.name), graded_state(course, folder))
 
 
 def graded_state(course: Path, folder: Path) -> str:

@@ -67,6 +67,7 @@ def read(path: Path) -> dict[str, Any]:
     if isinstance(notebook, dict) and isinstance(notebook.get("worksheets"), list):
         try:
             notebook = nbformat.convert(nbformat.from_dict(notebook), 4)
+            notebook["nbformat"] = 3  # where it comes from: `mend` says so, and writes it anew
         except Exception as error:  # whatever an odd old notebook makes the converter raise
             raise BrokenNotebook("it is in an old format that cannot be converted") from error
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
@@ -77,7 +78,7 @@ def read(path: Path) -> dict[str, Any]:
 def mend(student: dict[str, Any], released: dict[str, Any]) -> Mended:
     """The student's notebook with the released cells in order. Neither argument is changed."""
     result = Mended({**released, "cells": []})
-    if student.get("nbformat") != 4 or "worksheets" in student:
+    if student.get("nbformat") != 4:
         result.note("It was in an old notebook format and was converted.")
     elif not _is_valid(student):
         result.note("It did not follow the notebook format in places; those were put right.")

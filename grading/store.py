@@ -18,13 +18,15 @@ from pathlib import Path
 
 from grading import overlay
 from grading.outcome import Outcome
+from grading.sealed import sandbox
 
 ENTROPY = "ENTROPY"  # environment variable: replay a class with this number
-LEVEL = "LEVEL"  # environment variable: the weakest isolation that the instructor accepts
+LEVEL = "LEVEL"  # environment variable: 'sealed' or 'process', how students' code is held
 # What a grade does not depend on; everything else in grading/ does change a grade.
 INDEPENDENT = (
-    "release", "solutions", "archives.py", "classroom.py", "examples.py", "nbgrader_config.py",
-    "outputs.py", "preprocessors.py", "repair.py", "repair_notebook.py", "report.py", "store.py",
+    "release", "solutions", "archives.py", "classroom.py", "examples.py", "grades.py",
+    "nbgrader_config.py", "outputs.py", "preprocessors.py", "repair.py", "repair_notebook.py",
+    "report.py", "store.py", "zip_collect.py",
 )  # fmt: skip
 
 
@@ -50,7 +52,11 @@ class Store:
     def __init__(self, course: Path) -> None:
         self.course = course
         self.folder = course / "outcomes"
-        self.level = os.environ.get(LEVEL) or None
+
+    @property
+    def level(self) -> str:
+        """How students' code is held: as LEVEL says, or the best that this machine offers."""
+        return os.environ.get(LEVEL) or sandbox.level()
 
     @property
     def entropy(self) -> int:

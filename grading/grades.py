@@ -1,0 +1,134 @@
+"""The table of grades: a line a student, a column a check, from nbgrader's gradebook."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grading.repair import Repair, recorded
+from grading.store import Store, write_atomically
+
+ASSIGNMENT = "assignment2"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+
+
+@dataclass
+class Row:
+    """One student: points by check and question (None: waits for a human), and remarks."""
+
+    student: str
+    points: dict[str, float | None] = field(default_factory=dict)
+    most: dict[str, float] = field(default_factory=dict)
+    pending: float = 0.0
+    level: str = ""
+    repairs: list[Repair] = field(default_factory=list)
+    collected: bool = True
+    graded: bool = True
+
+    @property
+    def total(self) -> float:
+        return round(sum(points or 0.0 for points in self.points.values()), 4)
+
+
+def rows(course: Path) -> list[Row]:
+    """A row for each student whom the gradebook knows or whose submission was collected."""
+    from nbgrader.api import Gradebook, MissingEntry
+
+    from grading.preprocessors import record
+
+    collected = {p.parent.name: p for p in sorted(course.glob(f"submitted/*/{ASSIGNMENT}"))}
+    store = Store(course)
+    found = []
+    with Gradebook(database(course)) as gradebook:
+        names = {student.id for student in gradebook.students} | set(collected)
+        for name in sorted(names):
+            row = Row(name, collected=name in collected)
+            try:
+                _fill(row, gradebook.find_submission(ASSIGNMENT, name))
+            except MissingEntry:
+                row.graded = False
+            if row.collected:
+                outcomes = store.read(store.key(collected[name])) or {}
+                row.level = ", ".join(sorted({o.level for o in outcomes.values()}))
+                row.graded = row.graded and bool(outcomes)
+                row.repairs = recorded(record(course, name))
+            found.append(row)
+    return found
+
+
+def database(course: Path) -> str:
+    """The gradebook's URL."""
+    return os.environ.get("CS231N_DB_URL") or f"sqlite:///{course}/gradebook.db"
+
+
+def _fill(row: Row, submission) -> None:
+    for notebook in submission.notebooks:
+        for grade in notebook.grades:
+            waits = grade.manual_score is None and grade.auto_score is None
+            row.points[grade.name] = None if waits else float(grade.score)
+            row.most[grade.name] = float(grade.max_score)
+            row.pending += float(grade.max_score) if waits else 0.0
+
+
+def write(table: list[Row], path: Path) -> None:
+    """Write the table as CSV, whole or not at all."""
+    names = sorted({name for row in table for name in row.most}, key=_order(table).index)
+    text = io.StringIO()
+    out = csv.writer(text, lineterminator="\n")
+    out.writerow(
+        ["student", "total", "max", "manual_pending", *names, "level", "graded", "repairs"]
+    )
+    for row in table:
+        cells = ["" if row.points.get(name) is None else row.points[name] for name in names]
+        repairs = "; ".join(map(str, row.repairs))
+        state = "yes" if row.graded else "no"
+        most = sum(row.most.values())
+        line = [row.student, row.total, most, row.pending, *cells, row.level, state, repairs]
+        out.writerow([harmless(cell) if isinstance(cell, str) else cell for cell in line])
+    write_atomically(path, text.getvalue())
+
+
+def _order(table: list[Row]) -> list[str]:
+    """The names of checks and questions in the order of the longest row."""
+    order: dict[str, None] = {}
+    for row in sorted(table, key=lambda row: -len(row.most)):
+        order.update(dict.fromkeys(row.most))
+    return list(order)
+
+
+def harmless(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
+
+
+def show(table: list[Row]) -> None:
+    """Print the summary: a line a student, then the checks that the class passed least."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    summary = Table(title="Grades")
+    for heading in ("student", "points", "of", "waiting", "level", "repairs"):
+        summary.add_column(heading, justify="left" if heading in ("student", "level") else "right")
+    for row in table:
+        points = f"{row.total:g}" if row.graded else f"{row.total:g} (not graded)"
+        most = f"{sum(row.most.values()):g}"
+        repairs = str(len(row.repairs) or "")
+        summary.add_row(escape(row.student), points, most, f"{row.pending:g}", row.level, repairs)
+    console.print(summary)
+    missed = Counter(
+        name
+        for row in table
+        for name, points in row.points.items()
+        if points is not None and points < row.most[name]
+    )
+    for name, count in missed.most_common(5):
+        console.print(f"  {name}: {count} of {len(table)} lost points", highlight=False)
+    for row in table:
+        for entry in row.repairs:
+            console.print(f"  {escape(row.student)}: {escape(str(entry))}", highlight=False)
