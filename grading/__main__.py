@@ -1,4 +1,4 @@
-"""`python -m grading [CHECK ...]`: the checks on the `cs231n` of this folder, points, what is next."""
+"""`python -m grading [CHECK ...]`: the checks on this folder's `cs231n`, points, what is next."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ _MODERN = [
     ("NameError", r"'reduce'", "Python 3 writes functools.reduce"),
     ("AttributeError", r"'iteritems'", "Python 3 writes items() for iteritems()"),
     ("AttributeError", r"'has_key'", "Python 3 writes key in dictionary for has_key"),
-    ("ModuleNotFoundError", r"'(cPickle|Queue|urllib2)'", "that module has a new name in Python 3"),
-    ("AttributeError", r"numpy.*'(int|float|bool|object|long)'", "NumPy writes int, float or bool"),
-    ("TypeError", r"'float' object cannot be interpreted as an integer", "write // for whole numbers"),
+    ("ModuleNotFoundError", r"'(cPickle|Queue|urllib2)'", "Python 3 has a new name for it"),
+    ("AttributeError", r"numpy.*'(int|float|bool|object|long)'", "write int, float or bool"),
+    ("TypeError", r"'float' object cannot be .* integer", "write // to divide whole numbers"),
     ("TypeError", r"'(map|zip|dict_keys|filter)' object", "Python 3 needs list(...) around it"),
 ]
 

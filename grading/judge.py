@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -39,16 +38,20 @@ def run(
     `earlier` holds the outcomes of the checks before this one; `cases` are drawn if not given.
     """
     start = time.perf_counter()
-    cases = draw(check, entropy) if cases is None else cases
-    outcome = _judged(check, subject, cases, parts=False)
-    if not outcome.passed:
-        culprits = [p for p in check.parts if p in earlier and not earlier[p].passed]
-        if culprits:
+    if check.procedure:
+        outcome = check.procedure(check, subject, entropy)
+    else:
+        cases = draw(check, entropy) if cases is None else cases
+        outcome = _judged(check, subject, cases, parts=False)
+    if not outcome.passed and not check.procedure:
+        culprits = [c.name for c in built_on(check) if c.name in earlier]
+        culprits = [name for name in culprits if not earlier[name].passed]
+        if culprits and check.parts:
             again = _judged(check, subject, cases, parts=True)
             if again.points > outcome.points:
                 remark = f"Judged with a right {' and '.join(culprits)} in the place of yours."
                 outcome = replace(again, remarks=(*again.remarks, remark))
-        elif check.forward in earlier and not earlier[check.forward].passed:
+        if not outcome.passed and check.forward in culprits:
             outcome = follow.own_forward(check, subject, cases, outcome, points)
     return replace(
         outcome,
@@ -167,7 +170,11 @@ def by_name(names: Sequence[str] | None) -> list[Check]:
     return [check for name, check in ALL.items() if not names or name in names]
 
 
-def needed_before(check: Check) -> list[Check]:
-    """The checks whose outcome decides how this one's failure is judged."""
-    names: list[Any] = [*check.parts, check.forward]
-    return [ALL[name] for name in names if name in ALL and name != check.name]
+def built_on(check: Check) -> list[Check]:
+    """The checks whose outcome decides how a failure of this one is judged."""
+    parts = set(check.parts)
+    return [
+        other
+        for other in ALL.values()
+        if other is not check and (other.name == check.forward or parts & set(other.exercises))
+    ]

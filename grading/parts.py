@@ -58,19 +58,33 @@ def _max_pool(x: Any, pool_param: dict[str, Any]) -> _Cache:
     return partial(reference.max_pool, **pool_param), [x]
 
 
+def _sandwich(norm: Callable[..., Any]) -> Callable[..., _Cache]:
+    def forward(x: Any, w: Any, b: Any, gamma: Any, beta: Any, param: dict[str, Any]) -> _Cache:
+        hidden = reference.value(reference.affine, [x, w, b]).astype(x.dtype)
+        normalized, _ = norm(hidden, gamma, beta, param)
+
+        def function(x: Any, w: Any, b: Any, gamma: Any, beta: Any) -> Any:
+            return reference.relu(normalized(reference.affine(x, w, b), gamma, beta))
+
+        return function, [x, w, b, gamma, beta]
+
+    return forward
+
+
 FORWARD: dict[str, Callable[..., _Cache]] = {
     "affine_forward": lambda x, w, b: (reference.affine, [x, w, b]),
     "relu_forward": lambda x: (reference.relu, [x]),
     "batchnorm_forward": _batchnorm,
     "spatial_batchnorm_forward": _batchnorm,
     "layernorm_forward": _layernorm,
+    "affine_bn_relu_forward": _sandwich(_batchnorm),
+    "affine_ln_relu_forward": _sandwich(_layernorm),
     "dropout_forward": _dropout,
     "conv_forward_naive": _conv,
     "conv_forward_fast": _conv,
     "max_pool_forward_naive": _max_pool,
     "max_pool_forward_fast": _max_pool,
 }
-BACKWARD = {name.replace("forward", "backward") for name in FORWARD} | {"batchnorm_backward_alt"}
 
 
 class Parts:

@@ -155,8 +155,12 @@ def fully_connected_scores(
     X: Tensor,
     normalization: str | None = None,
     running: Sequence[Mapping[str, np.ndarray]] | None = None,
+    masks: Sequence[np.ndarray] | None = None,
 ) -> Tensor:
-    """affine - [norm] - relu, repeated, then affine. `running`: batch norm in test mode."""
+    """affine - [norm] - relu - [dropout], repeated, then affine.
+
+    `running` are batch norm's statistics in test mode, `masks` dropout's scaled masks.
+    """
     last = len([name for name in params if name.startswith("W")])
     hidden = X
     for i in range(1, last):
@@ -175,6 +179,7 @@ def fully_connected_scores(
         elif normalization == "layernorm":
             hidden = layernorm(hidden, params[f"gamma{i}"], params[f"beta{i}"])
         hidden = relu(hidden)
+        hidden = hidden * tensor(masks[i - 1]) if masks else hidden
     return affine(hidden, params[f"W{last}"], params[f"b{last}"])
 
 
@@ -198,7 +203,7 @@ def regularized_loss(
     loss = softmax_loss(scores(leaves, tensor(X)), y)
     loss = loss + sum(0.5 * reg * (w**2).sum() for n, w in leaves.items() if n.startswith("W"))
     loss.backward()
-    return float(loss), {name: leaf.grad.numpy() for name, leaf in leaves.items()}
+    return float(loss.detach()), {name: leaf.grad.numpy() for name, leaf in leaves.items()}
 
 
 # Update rules, in NumPy: a step each, float64 -----------------------------------------------------
@@ -266,3 +271,50 @@ def adam(
     v = beta2 * v + (1 - beta2) * dw**2
     steps = _scaled(learning_rate * m / (1 - beta1**t), v / (1 - beta2**t), epsilon)
     return {"next_w": {name: w - step for name, step in steps.items()}, "m": m, "v": v, "t": t}
+
+
+# Networks in the style of torch ---------------------------------------------------------------
+
+
+def torch_convnet(
+    x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, fc_w: Tensor, fc_b: Tensor
+) -> Tensor:
+    """conv 5x5 - relu - conv 3x3 - relu - affine, same-size padding."""
+    hidden = relu(conv(x, w1, b1, pad=2))
+    return affine(relu(conv(hidden, w2, b2, pad=1)), fc_w, fc_b)
+
+
+def _torch_norm(x: Tensor, state: Mapping[str, np.ndarray], name: str, training: bool) -> Tensor:
+    gamma, beta = tensor(state[f"{name}.weight"]), tensor(state[f"{name}.bias"])
+    if training:
+        return spatial_batchnorm(x, gamma, beta)
+    mean, var = state[f"{name}.running_mean"], state[f"{name}.running_var"]
+    return spatial_batchnorm_test(x, gamma, beta, mean, var)
+
+
+def basic_block(
+    x: Tensor, state: Mapping[str, np.ndarray], stride: int, training: bool, at: str = ""
+) -> Tensor:
+    """relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)) (He et al. 2016, figure 2)."""
+
+    def conv_norm(x: Tensor, conv_name: str, norm: str, stride: int, pad: int) -> Tensor:
+        hidden = F.conv2d(x, tensor(state[f"{at}{conv_name}.weight"]), stride=stride, padding=pad)
+        return _torch_norm(hidden, state, f"{at}{norm}", training)
+
+    hidden = relu(conv_norm(x, "conv1", "bn1", stride, 1))
+    hidden = conv_norm(hidden, "conv2", "bn2", 1, 1)
+    if f"{at}shortcut.0.weight" in state:
+        x = conv_norm(x, "shortcut.0", "shortcut.1", stride, 0)
+    return relu(hidden + x)
+
+
+def resnet18(x: Tensor, state: Mapping[str, np.ndarray], training: bool) -> Tensor:
+    """3x3 stem, four stages of two blocks, global average pool, affine (He et al. 2016)."""
+    hidden = F.conv2d(x, tensor(state["conv1.weight"]), padding=1)
+    hidden = relu(_torch_norm(hidden, state, "bn1", training))
+    for stage in range(1, 5):
+        for block in range(2):
+            stride = 2 if stage > 1 and block == 0 else 1
+            hidden = basic_block(hidden, state, stride, training, f"layer{stage}.{block}.")
+    pooled = hidden.mean(dim=(2, 3))
+    return pooled @ tensor(state["fc.weight"]).T + tensor(state["fc.bias"])

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from grading import judge, report
-from grading.checks import ALL
 from grading.outcome import Outcome
 from grading.subject import ThisProcess
 
@@ -35,10 +34,9 @@ def outcome_here(name: str, entropy: int | None = None) -> Outcome:
     folder = Path(sys.modules["cs231n"].__file__).parents[1] if "cs231n" in sys.modules else None
     subject = ThisProcess(folder or Path.cwd())
     outcome = judge.run(wanted, subject, entropy, {})
-    before = judge.needed_before(wanted)
-    if outcome.passed or not before:
+    if outcome.passed:
         return outcome
-    earlier = {c.name: judge.run(c, subject, entropy, {}) for c in before if c.name in ALL}
+    earlier = {c.name: judge.run(c, subject, entropy, {}) for c in judge.built_on(wanted)}
     if all(found.passed for found in earlier.values()):
         return outcome
     return judge.run(wanted, subject, entropy, earlier)

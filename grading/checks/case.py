@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from grading.outcome import Outcome
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -91,7 +93,8 @@ class Check:
     `exercises` are the functions and classes that it grades. `parts` are other exercises that
     they call: where one of those fails a check of its own, this check is judged again with right
     ones in their place, so that one mistake costs once. `forward` is the check of the forward
-    whose backward this is.
+    whose backward this is. `procedure(check, subject, entropy)` takes the place of cases where
+    they cannot say it.
     """
 
     name: str
@@ -102,6 +105,7 @@ class Check:
     parts: tuple[str, ...] = ()
     forward: str | None = None
     torch: bool = False
+    procedure: Callable[..., Outcome] | None = None
 
 
 ALL: dict[str, Check] = {}

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from grading import reference
-from grading.checks import network
+from grading.checks import laws, network
 from grading.checks.case import Call, Case, Law, OneOf, check
 from grading.checks.layer import Drawn, Layer, away_from_zero, size
-from grading.checks.tolerance import relative_error
 
 on_notebook = partial(check, notebook="FullyConnectedNets")
 
@@ -119,7 +118,6 @@ def _rule_case(
     wide = {k: np.float64(v) if np.ndim(v) else v for k, v in settings.items()}
     want = getattr(reference, rule)(w.astype(np.float64), dw.astype(np.float64), **wide)
     next_w = want.pop("next_w")
-    state = {name: _entry(name) for name in want}
     answers = OneOf(next_w) if isinstance(next_w, dict) else next_w
     return Case(
         label=label,
@@ -131,40 +129,10 @@ def _rule_case(
             )
         ],
         want={"next_w": answers},
-        laws=[
-            Law(f"config[{name!r}]", partial(check_entry, want=value), weight=1 / len(want))
-            for (name, value), check_entry in zip(want.items(), state.values(), strict=True)
-        ],
+        laws=laws.entries("config", want, str(w.dtype)),
         dtype=str(w.dtype),
         edge=edge,
     )
-
-
-def _entry(name: str) -> Any:
-    """A law: config[name] is what the rule says that it must be after the step."""
-
-    def broken(answers: Any, want: Any) -> str:
-        config = answers.get("config")
-        if not isinstance(config, dict):
-            return "the rule must return (next_w, config), config being a dictionary"
-        if name not in config:
-            return f"config has no {name!r} after the step"
-        got = config[name]
-        if np.shape(got) != np.shape(want):
-            return f"config[{name!r}] has shape {np.shape(got)}; it must have {np.shape(want)}"
-        tolerance = 1e-4 if getattr(got, "dtype", None) == np.float32 else 1e-8
-        try:
-            error = _worst_error(got, want)
-        except (TypeError, ValueError):
-            return f"config[{name!r}] is not a number or an array of numbers"
-        return "" if error <= tolerance else f"config[{name!r}] is wrong after the step"
-
-    return broken
-
-
-def _worst_error(got: Any, want: Any) -> float:
-    error = relative_error(np.asarray(got, dtype=np.float64), np.asarray(want, dtype=np.float64))
-    return float(error.max())
 
 
 def _rule_cases(
@@ -183,8 +151,8 @@ def _rule_cases(
         return {**settings, **found}
 
     w, dw = rng.normal(size=(N, D)), rng.normal(size=(N, D))
-    cold = {k: np.zeros((N, D)) if k in ("velocity", "cache", "m", "v") else v
-            for k, v in defaults.items()}
+    states = ("velocity", "cache", "m", "v")
+    cold = {k: np.zeros((N, D)) if k in states else v for k, v in defaults.items()}
     warm, other = filled(defaults), filled({**defaults, **drawn})
     given = {k: v for k, v in defaults.items() if k in ("learning_rate", "t")}
     single = {k: v.astype(np.float32) if np.ndim(v) else v for k, v in other.items()}
@@ -193,12 +161,18 @@ def _rule_cases(
         _rule_case(rule, "other settings", w, dw, other, dict(other)),
         _rule_case(rule, "first step, state from the defaults", w, dw, cold, given),
         _rule_case(
-            rule, "float32 in, float32 out", np.float32(w), np.float32(dw), single, single, edge=True
+            rule,
+            "float32 in, float32 out",
+            np.float32(w),
+            np.float32(dw),
+            single,
+            single,
+            edge=True,
         ),
     ]
     if "epsilon" in defaults:
-        tiny = {**filled(defaults), **{k: np.full((N, D), 1e-6) for k in ("cache", "v")
-                                       if k in defaults}}
+        squares = {k: np.full((N, D), 1e-6) for k in ("cache", "v") if k in defaults}
+        tiny = {**filled(defaults), **squares}
         cases.append(_rule_case(rule, "tiny gradients", w, 1e-3 * dw, tiny, dict(tiny), edge=True))
     return cases
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from grading import reference
-from grading.checks.case import Call, Case, Kept, Law, OwnForward
+from grading.checks.case import Call, Case, Kept, OwnForward
+from grading.checks.laws import entries
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,19 @@ class Layer:
     backward: str
     grads: tuple[str, ...]
     module: str = "layers"
+    positional: int | None = None  # how many inputs are arguments; the rest are in a dictionary
 
-    def forward_case(self, drawn: Drawn, laws: tuple[Law, ...] = (), **want: np.ndarray) -> Case:
-        """The forward's answer is the definition's; `want` adds what the dictionary must hold."""
+    def forward_case(
+        self, drawn: Drawn, written: Mapping[str, np.ndarray] | None = None, name: str = "param"
+    ) -> Case:
+        """The forward's answer is the definition's; `written` is what the last argument, the
+        dictionary `name`, must hold afterwards."""
         call = self._forward_call(drawn)
-        if want or laws:
-            call = replace(call, echo={"param": len(call.args) - 1})
         return Case(
             label=drawn.label,
-            calls=[call],
-            want={"out": self._out(drawn), **want},
-            laws=laws,
+            calls=[replace(call, echo={name: len(call.args) - 1} if written else {})],
+            want={"out": self._out(drawn)},
+            laws=entries(name, written or {}, drawn.dtype),
             dtype=drawn.dtype,
             edge=drawn.edge,
             weights={"out": drawn.weight},
@@ -89,7 +92,7 @@ class Layer:
             weights=dict.fromkeys(self.grads, drawn.weight / len(self.grads)),
             own_forward=OwnForward(
                 call=forward,
-                arguments={name: i for i, name in enumerate(self.grads)},
+                arguments=dict(zip(self.grads[: self.positional], range(9), strict=False)),
                 dout=dout,
                 out=out,
             ),
@@ -98,7 +101,7 @@ class Layer:
     def _forward_call(self, drawn: Drawn) -> Call:
         return Call(
             f"{self.module}:{self.forward}",
-            (*drawn.inputs.values(), *drawn.extra),
+            (*list(drawn.inputs.values())[: self.positional], *drawn.extra),
             returns=("out", "cache"),
             keep=("cache",),
         )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from grading import reference
+from grading.checks import laws
 from grading.checks.case import Call, Case, Kept, Law
 from grading.checks.layer import size
-from grading.checks.tolerance import compare
 
 PARTS = (
     "affine_forward",
@@ -37,11 +38,31 @@ def _draw_params(
     return params
 
 
-def _dims(rng: np.random.Generator, depth: int) -> list[int]:
-    return [12, *[size(rng, 6, 9) for _ in range(depth)], 5]
+@dataclass(frozen=True)
+class Drawn:
+    """A fully connected network's dimensions and parameters, and a batch for it."""
+
+    dims: list[int]
+    params: dict[str, np.ndarray]
+    X: np.ndarray
+    y: np.ndarray
 
 
-def _build(dims: list[int], normalization: str | None, reg: float, dtype: str, **more: Any) -> Call:
+def draw_network(
+    rng: np.random.Generator,
+    depth: int,
+    normalization: str | None,
+    width: tuple[int, int] = (6, 9),
+    images: bool = False,
+    dtype: str = "float64",
+) -> Drawn:
+    dims, N = [12, *[size(rng, *width) for _ in range(depth)], 5], size(rng, 6, 9)
+    params = {n: p.astype(dtype) for n, p in _draw_params(rng, dims, normalization).items()}
+    X = rng.normal(size=(N, 3, 2, 2) if images else (N, 12)).astype(dtype)
+    return Drawn(dims, params, X, rng.integers(0, dims[-1], size=N))
+
+
+def build(dims: list[int], normalization: str | None, reg: float, dtype: str, **more: Any) -> Call:
     """The call that builds the network; the tool knows the keywords of all years."""
     settings = {"input_dim": dims[0], "num_classes": dims[-1], "reg": reg, "dtype": dtype, **more}
     if normalization:
@@ -56,35 +77,10 @@ def fill(params: Mapping[str, np.ndarray]) -> Call:
     return Call("tool:update", (NET, "params", dict(params)), returns=("_done",))
 
 
-def _loss_calls(
-    build: Call, params: Mapping[str, np.ndarray], X: np.ndarray, y: np.ndarray
+def loss_calls(
+    made: Call, params: Mapping[str, np.ndarray], X: np.ndarray, y: np.ndarray
 ) -> list[Call]:
-    return [build, fill(params), Call(".loss", (X, y), of="net", returns=("loss", "grads"))]
-
-
-def gradient_laws(want: Mapping[str, np.ndarray], dtype: str) -> list[Law]:
-    """One law a parameter: grads[name] is there and is autograd's."""
-    def broken(answers: Mapping[str, Any], name: str, value: np.ndarray) -> str:
-        grads = answers.get("grads")
-        if not isinstance(grads, dict):
-            return "loss(X, y) must return (loss, grads), grads being a dictionary"
-        if name not in grads:
-            return f"grads has no {name!r}"
-        finding, _ = compare(
-            f"grads[{name!r}]",
-            grads[name],
-            value,
-            dtype=dtype,
-            gradient=True,
-            case="",
-            edge=False,
-        )
-        return finding.message
-
-    return [
-        Law(f"grads[{name!r}]", partial(broken, name=name, value=value), weight=1 / len(want))
-        for name, value in want.items()
-    ]
+    return [made, fill(params), Call(".loss", (X, y), of="net", returns=("loss", "grads"))]
 
 
 def fully_connected_case(
@@ -98,17 +94,15 @@ def fully_connected_case(
     edge: bool = False,
 ) -> Case:
     """Loss and every gradient of one training step."""
-    dims, N = _dims(rng, depth), size(rng, 6, 9)
-    params = {n: p.astype(dtype) for n, p in _draw_params(rng, dims, normalization).items()}
-    X = rng.normal(size=(N, 3, 2, 2) if images else (N, 12)).astype(dtype)
-    y = rng.integers(0, dims[-1], size=N)
+    drawn = draw_network(rng, depth, normalization, images=images, dtype=dtype)
+    dims, params, X, y = drawn.dims, drawn.params, drawn.X, drawn.y
     scores = partial(reference.fully_connected_scores, normalization=normalization)
     loss, grads = reference.regularized_loss(scores, params, X, y, reg)
     return Case(
         label=label,
-        calls=_loss_calls(_build(dims, normalization, reg, dtype), params, X, y),
+        calls=loss_calls(build(dims, normalization, reg, dtype), params, X, y),
         want={"loss": np.float64(loss)},
-        laws=gradient_laws(grads, dtype),
+        laws=laws.entries("grads", grads, dtype, gradient=True),
         dtype=dtype,
         edge=edge,
     )
@@ -118,9 +112,8 @@ def scores_case(
     rng: np.random.Generator, label: str, depth: int, normalization: str | None = None
 ) -> Case:
     """Scores without labels: test mode, with the running statistics that training left behind."""
-    dims, N = _dims(rng, depth), size(rng, 6, 9)
-    params = _draw_params(rng, dims, normalization)
-    X = rng.normal(size=(N, dims[0]))
+    drawn = draw_network(rng, depth, normalization)
+    dims, params, X = drawn.dims, drawn.params, drawn.X
     running = None
     if normalization == "batchnorm":
         running = [
@@ -133,7 +126,7 @@ def scores_case(
         normalization,
         running,
     )
-    calls = [_build(dims, normalization, 0.0, "float64"), fill(params)]
+    calls = [build(dims, normalization, 0.0, "float64"), fill(params)]
     for i, stats in enumerate(running or []):
         calls.append(Call("tool:update_item", (NET, "bn_params", i, stats), returns=("_done",)))
     calls.append(Call(".loss", (X,), of="net", returns=("scores",)))
@@ -146,9 +139,9 @@ def initial_case(
     """Parameters as they are built: names, shapes, scale of W, zeros and ones elsewhere."""
     dims = [40, *[size(rng, 30, 50) for _ in range(depth)], 10]
     scale = rng.uniform(0.01, 0.1)
-    build = _build(dims, normalization, 0.0, "float64", weight_scale=scale)
+    made = build(dims, normalization, 0.0, "float64", weight_scale=scale)
     want = {name: array.shape for name, array in _draw_params(rng, dims, normalization).items()}
-    calls = [build, Call(".params", of="net", returns=("params",))]
+    calls = [made, Call(".params", of="net", returns=("params",))]
     return Case(label=label, calls=calls, laws=initial_laws(want, lambda name: scale))
 
 

@@ -34,7 +34,7 @@ class Limits:
 
 def torch_limits(limits: Limits) -> Limits:
     """The same for code that imports torch, which reserves far more memory than it uses."""
-    return replace(limits, memory=-1, case_seconds=6 * limits.case_seconds)
+    return replace(limits, memory=-1, case_seconds=12 * limits.case_seconds)
 
 
 class ChildLost(Exception):

@@ -43,6 +43,12 @@ def update_item(owner: Any, attribute: str, position: int, values: dict[str, Any
     getattr(owner, attribute)[position].update(values)
 
 
+def dropout_of(network: Any, ones: np.ndarray) -> np.ndarray:
+    """The scaled mask that the network's dropout draws at its seed, shaped like `ones`."""
+    layers = importlib.import_module("cs231n.layers")
+    return layers.dropout_forward(ones, {**network.dropout_param, "mode": "train"})[0]
+
+
 def shapes(owner: Any, attribute: str) -> dict[str, tuple[int, ...]]:
     """The shape of every array in a dictionary that `owner` holds."""
     return {key: np.shape(value) for key, value in getattr(owner, attribute).items()}
