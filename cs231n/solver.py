@@ -182,11 +182,12 @@ class _ProgressBar:
     def loss(self, t, loss, show):
         if self.finite and not np.isfinite(loss):
             self.finite = False
-            self.bar.write(
-                f"The loss is {loss} at iteration {t + 1}: training goes on, but will hardly "
-                "recover. Try a smaller learning rate or smaller initial weights.",
-                file=sys.stdout,
-            )
+            if not self.bar.disable:
+                self.bar.write(
+                    f"The loss is {loss} at iteration {t + 1}: training goes on, but will hardly "
+                    "recover. Try a smaller learning rate or smaller initial weights.",
+                    file=sys.stdout,
+                )
         if show:
             self.shown["loss"] = f"{loss:.4f}"
             self.bar.set_postfix(self.shown, refresh=False)

@@ -20,6 +20,7 @@ from urllib.request import url2pathname
 import pooch
 import requests
 from tqdm import tqdm
+from urllib3.exceptions import MaxRetryError
 
 from datasets import folder as folders
 
@@ -53,10 +54,9 @@ def fetch(folder=FOLDER, urls=None, sha256=None):
     if folder.exists():
         print(f"{folder} is incomplete or changed: it is made anew.")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    archive, is_ours = _archive(urls, sha256, folder.parent)
-    unpack(archive, folder)
-    if is_ours:
-        archive.unlink()
+    downloads = folder.parent / "download.part"
+    unpack(_archive(urls, sha256, downloads), folder)
+    shutil.rmtree(downloads, ignore_errors=True)
     print(f"CIFAR-10 is in {folder}.")
     return folder
 
@@ -90,16 +90,16 @@ def _checked_path(member):
     return path
 
 
-def _archive(urls, sha256, parent):
-    """Path of the verified archive, and whether it is a download of ours."""
+def _archive(urls, sha256, downloads):
+    """Path of the verified archive: the one on disk that a file URL names, or a download."""
     reasons = []
     for url in urls:
         try:
             if urlsplit(url).scheme == "file":
-                return _local(url, sha256), False
-            return _download(url, sha256, parent), True
+                return _local(url, sha256)
+            return _download(url, sha256, downloads)
         except (DownloadError, requests.RequestException) as error:
-            reasons.append(f"  {url}: {error}")
+            reasons.append(f"  {url}: {_in_words(error)}")
     raise DownloadError("CIFAR-10 could not be had:\n" + "\n".join(reasons) + f"\n{ELSEWHERE}")
 
 
@@ -113,17 +113,20 @@ def _local(url, sha256):
     return path
 
 
-def _download(url, sha256, parent):
-    """Download to parent; pooch verifies the checksum before the file gets its name."""
+def _download(url, sha256, downloads):
+    """Download into a folder; pooch verifies the checksum before the file gets its name."""
     pooch.get_logger().setLevel(logging.WARNING)
-    name = f"cifar-10-python-{sha256[:8]}.tar.gz"
-    resumable = ResumableDownload(parent / f"{name}.part", sha256)
-    from_earlier_run = resumable.part.exists()
-    for _ in range(2 if from_earlier_run else 1):
+    downloads.mkdir(exist_ok=True)
+    name = f"{sha256}.tar.gz"
+    resumable = ResumableDownload(downloads / f"{name}.part", sha256)
+    attempts = 2 if resumable.part.exists() else 1  # what an earlier run left may be worthless
+    for _ in range(attempts):
         try:
-            return Path(pooch.retrieve(url, f"sha256:{sha256}", name, parent, downloader=resumable))
+            return Path(
+                pooch.retrieve(url, f"sha256:{sha256}", name, downloads, downloader=resumable)
+            )
         except ValueError as error:
-            mismatch = DownloadError(f"what it gives has another sha256 than {sha256} ({error})")
+            mismatch = DownloadError(f"not the archive that is wanted ({error})")
     raise mismatch
 
 
@@ -152,7 +155,7 @@ class ResumableDownload:
                 refused = error.response is not None and error.response.status_code < 500
                 if refused or failures == self.attempts:
                     raise
-                print(f"{error}; trying again", file=sys.stderr)
+                print(f"{url}: {_in_words(error)}; trying again", file=sys.stderr)
                 time.sleep(self.wait * 2 ** (failures - 1))
         os.replace(self.part, output_file)
 
@@ -183,6 +186,13 @@ class ResumableDownload:
                     bar.update(len(chunk))
         if total is not None and self._size() != total:
             raise requests.ConnectionError(f"broke off at {self._size():,} of {total:,} bytes")
+
+
+def _in_words(error):
+    reason = error.args[0] if error.args else None
+    if isinstance(reason, MaxRetryError):
+        return f"{reason.pool.host} cannot be reached"
+    return str(error)
 
 
 def _bar(start, total):

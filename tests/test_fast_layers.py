@@ -1,0 +1,166 @@
+"""The fast layers: always the numbers of the naive ones."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cs231n import fast_layers, layers
+from cs231n.im2col import col2im_indices, get_im2col_indices, im2col_indices
+
+CONVOLUTIONS = ["fast", "im2col", "strides"]
+POOLINGS = ["fast", "im2col"]
+
+
+def assert_equal_numbers(actual, expected):
+    assert len(actual) == len(expected)
+    for ours, theirs in zip(actual, expected, strict=True):
+        assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-10)
+
+
+def call(forward, backward, *arguments, seed=0):
+    """Forward, then backward with a random upstream gradient: (out, gradients...)."""
+    out, cache = forward(*arguments)
+    dout = np.random.default_rng(seed).normal(size=out.shape).astype(out.dtype)
+    grads = backward(dout, cache)
+    return (out, *(grads if isinstance(grads, tuple) else (grads,)))
+
+
+def convolution(kind):
+    return (getattr(fast_layers, f"conv_{way}_{kind}") for way in ("forward", "backward"))
+
+
+def pooling(kind):
+    return (getattr(fast_layers, f"max_pool_{way}_{kind}") for way in ("forward", "backward"))
+
+
+@st.composite
+def convolutions(draw):
+    """(x, w, b, conv_param), with images and kernels that need not be square."""
+    small = st.integers(1, 4)
+    N, C, F, HH, WW, stride = (draw(small) for _ in range(6))
+    pad = draw(st.integers(0, 3))
+    H = draw(st.integers(max(1, HH - 2 * pad), 9))
+    W = draw(st.integers(max(1, WW - 2 * pad), 9))
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    x, w, b = (rng.normal(size=shape) for shape in ((N, C, H, W), (F, C, HH, WW), F))
+    return x, w, b, {"stride": stride, "pad": pad}
+
+
+@st.composite
+def poolings(draw):
+    """(x, pool_param), often with ties, windows that overlap or do not tile."""
+    N, C, HH, WW, stride = (draw(st.integers(1, 4)) for _ in range(5))
+    H, W = draw(st.integers(HH, 9)), draw(st.integers(WW, 9))
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    x = rng.normal(size=(N, C, H, W)).round(draw(st.sampled_from([0, 15])))
+    return x, {"pool_height": HH, "pool_width": WW, "stride": stride}
+
+
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+@given(case=convolutions())
+def test_convolution(kind, case):
+    """Do forward and backward agree with the naive convolution, at any stride and padding?"""
+    assert_equal_numbers(
+        call(*convolution(kind), *case),
+        call(layers.conv_forward_naive, layers.conv_backward_naive, *case),
+    )
+
+
+@pytest.mark.parametrize("kind", POOLINGS)
+@given(case=poolings())
+def test_pooling(kind, case):
+    """Do forward and backward agree with the naive pooling, where the first maximum wins?"""
+    assert_equal_numbers(
+        call(*pooling(kind), *case),
+        call(layers.max_pool_forward_naive, layers.max_pool_backward_naive, *case),
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_pooling_by_reshape(size):
+    """Does pooling of windows that tile agree with the naive pooling, with ties too?"""
+    x = np.random.default_rng(0).integers(0, 3, (2, 3, 6, 12)).astype(float)
+    case = x, {"pool_height": size, "pool_width": size, "stride": size}
+    expected = call(layers.max_pool_forward_naive, layers.max_pool_backward_naive, *case)
+    assert_equal_numbers(call(*pooling("reshape"), *case), expected)
+
+
+@pytest.mark.parametrize("height, width, stride", [(2, 3, 2), (2, 2, 1), (4, 4, 4)])
+def test_pooling_by_reshape_needs_tiles(height, width, stride):
+    """Is a window that does not tile refused, with the requirement?"""
+    param = {"pool_height": height, "pool_width": width, "stride": stride}
+    with pytest.raises(ValueError, match="needs pool_height = pool_width = stride"):
+        fast_layers.max_pool_forward_reshape(np.zeros((1, 1, 6, 6)), param)
+
+
+@pytest.mark.parametrize("layout", ["float32", "transposed", "sliced", "batch"])
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_convolution_layouts(kind, layout):
+    """Do other dtypes, memory orders and batches of many blocks give the same numbers?"""
+    rng = np.random.default_rng(0)
+    x, w, b = rng.normal(size=(6, 3, 9, 8)), rng.normal(size=(5, 3, 3, 3)), rng.normal(size=5)
+    param = {"stride": 1, "pad": 1}
+    if layout == "batch":
+        x = rng.normal(size=(300, 3, 9, 8))
+    expected = call(layers.conv_forward_naive, layers.conv_backward_naive, x, w, b, param)
+    if layout == "float32":
+        x, w, b = (array.astype(np.float32) for array in (x, w, b))
+    elif layout == "transposed":
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    elif layout == "sliced":
+        x = np.repeat(x, 2, axis=3)[:, :, :, ::2]
+    actual = call(*convolution(kind), x, w, b, param)
+    for ours, theirs in zip(actual, expected, strict=True):
+        assert ours.dtype == x.dtype
+        atol = 1e-3 if layout == "float32" else 1e-10
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("kind", POOLINGS)
+def test_pooling_keeps_float32(kind):
+    """Do float32 images stay float32, and large batches right?"""
+    x = np.random.default_rng(0).normal(size=(300, 4, 8, 8)).astype(np.float32)
+    case = x, {"pool_height": 2, "pool_width": 2, "stride": 2}
+    expected = call(layers.max_pool_forward_naive, layers.max_pool_backward_naive, *case)
+    assert_equal_numbers(call(*pooling(kind), *case), expected)
+
+
+def test_arguments_stay():
+    """Are the arguments, and the upstream gradient, as they were?"""
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=shape) for shape in ((2, 3, 5, 5), (4, 3, 3, 3), 4, (2, 4, 5, 5))]
+    copies = [array.copy() for array in arrays]
+    x, w, b, dout = arrays
+    for kind in CONVOLUTIONS:
+        forward, backward = convolution(kind)
+        backward(dout, forward(x, w, b, {"stride": 1, "pad": 1})[1])
+    for array, copy in zip(arrays, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_kernel_that_does_not_fit(kind):
+    """Is a kernel larger than the padded image refused?"""
+    forward, _ = convolution(kind)
+    x, w = np.zeros((1, 1, 3, 3)), np.zeros((1, 1, 6, 6))
+    with pytest.raises(ValueError, match="does not fit"):
+        forward(x, w, np.zeros(1), {"stride": 1, "pad": 1})
+
+
+@given(case=convolutions())
+def test_im2col(case):
+    """Are the columns those that the indices name, and is col2im their transpose?"""
+    x, w, _, param = case
+    stride, pad = param["stride"], param["pad"]
+    field = w.shape[2:]
+    k, i, j = get_im2col_indices(x.shape, *field, pad, stride)
+    cols = im2col_indices(x, *field, pad, stride)
+    padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    picked = padded[:, k, i, j]  # (N, rows, positions)
+    np.testing.assert_array_equal(cols.reshape(len(k), -1, len(x)), picked.transpose(1, 2, 0))
+    other = np.random.default_rng(0).normal(size=cols.shape)
+    back = col2im_indices(other, x.shape, *field, pad, stride)
+    assert back.shape == x.shape
+    np.testing.assert_allclose(np.sum(back * x), np.sum(cols * other), atol=1e-9)
