@@ -50,3 +50,16 @@ def pytest_unconfigure(config):
 def solved(request):
     """Folder of the solved tree, for PYTHONPATH of a process that a test starts."""
     return request.config.stash[TREE]
+
+
+@pytest.fixture(scope="session")
+def cifar10_dir(tmp_path_factory):
+    """Folder of CIFAR-10's batches: that of CIFAR10_DIR, what is in datasets/, or a stand-in."""
+    from datasets import cifar10, synthetic  # they import cs231n, so not before the tree is there
+
+    chosen = os.environ.get("CIFAR10_DIR")
+    folders = [Path(chosen)] if chosen else [cifar10.FOLDER, synthetic.FOLDER]
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    return synthetic.write(tmp_path_factory.mktemp("stand-in") / "cifar-10-batches-py")
