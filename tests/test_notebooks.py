@@ -1,7 +1,10 @@
 """The notebooks: their metadata, their size, and that the solved ones run."""
 
+import json
 import os
 import re
+import subprocess
+import sys
 import time
 
 import nbformat
@@ -10,18 +13,11 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbgrader.nbgraderformat import MetadataValidator
 
-from grading.checks import ALL
+from grading.checks import ALL, NOTEBOOKS
 from grading.overlay import ROOT, solved_tree, submission_tree
-from grading.release.markers import MarkerError
-from grading.release.notebooks import (
-    CODE_STUB,
-    MASTERS,
-    NOTEBOOKS,
-    TEXT_STUB,
-    NotebookError,
-    build_notebook,
-    convert,
-)
+from grading.release.course import ASSIGNMENT, build_course
+from grading.release.markers import CODE_STUB, TEXT_STUB, MarkerError
+from grading.release.notebooks import MASTERS, NotebookError, build_notebook, convert
 
 SMOKE_SECONDS = 60
 LINES = 15
@@ -168,6 +164,18 @@ def test_code_of_students_is_replaced(tmp_path):
     assert "x = 2" in source.source
     meta = released.metadata.nbgrader
     assert (meta.grade_id, meta.grade, meta.solution) == ("best", False, True)
+
+
+@pytest.mark.slow
+def test_nbgrader_releases_the_same_notebooks(tmp_path):
+    """Does stock generate_assignment make exactly the notebooks that are committed?"""
+    build_course(tmp_path)
+    command = [sys.executable, "-m", "nbgrader", "generate_assignment", ASSIGNMENT]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    for name in NOTEBOOKS:
+        released = (tmp_path / "release" / ASSIGNMENT / f"{name}.ipynb").read_text()
+        assert json.loads(released) == json.loads(build_notebook(name, answers=False))
 
 
 @pytest.mark.slow

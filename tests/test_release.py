@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from grading.checks import ALL
+from grading.checks import ALL, NOTEBOOKS
 from grading.overlay import GIVEN, ROOT, SOLUTIONS, TASK_FILES, solved_tree
 from grading.release import built, dist
 from grading.release.course import build_course
 from grading.release.importing import import_solution
 from grading.release.markers import BEGIN, END, MarkerError, regions, replace
-from grading.release.notebooks import MASTERS, NOTEBOOKS
+from grading.release.notebooks import MASTERS
 from grading.release.stubs import build_stub, exercises, strip
 from grading.release.submission import make_submission
 from grading.release.written import progress

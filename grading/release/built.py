@@ -5,8 +5,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from grading.checks import NOTEBOOKS
 from grading.overlay import ROOT, TASK_FILES
-from grading.release.notebooks import NOTEBOOKS, build_notebook
+from grading.release.notebooks import build_notebook
 from grading.release.stubs import build_stub
 
 MAX_DIFF = 60  # lines shown of one file

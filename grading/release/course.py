@@ -7,8 +7,9 @@ students get theirs with the archive of `make dist`.
 
 from pathlib import Path
 
+from grading.checks import NOTEBOOKS
 from grading.overlay import ROOT
-from grading.release.notebooks import NOTEBOOKS, build_notebook
+from grading.release.notebooks import build_notebook
 
 ASSIGNMENT = "assignment2"
 COURSE = ROOT / "build" / "course"

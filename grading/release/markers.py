@@ -9,6 +9,10 @@ from dataclasses import dataclass
 
 BEGIN = "### BEGIN SOLUTION"
 END = "### END SOLUTION"
+# What stands in a released notebook, where the source has code or an answer. nbgrader's
+# ClearSolutions is told to write the same.
+CODE_STUB = 'raise NotImplementedError("Not written yet. Write it in this cell.")'
+TEXT_STUB = "*Your answer here.*"
 _LOOKS_LIKE = re.compile(r"(BEGIN|END)[\s_-]*SOLUTION", re.IGNORECASE)
 
 

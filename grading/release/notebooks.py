@@ -11,17 +11,13 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbformat import NotebookNode
+from nbgrader.utils import compute_checksum
 
+from grading.checks import ALL
 from grading.overlay import SOLUTIONS
-from grading.release.markers import regions, replace
+from grading.release.markers import CODE_STUB, TEXT_STUB, regions, replace
 
-NOTEBOOKS = ("FullyConnectedNets", "BatchNorm", "Dropout", "ConvNets", "PyTorch")
 MASTERS = SOLUTIONS / "notebooks"
-
-# The same texts that nbgrader's ClearSolutions is told to use.
-CODE_STUB = 'raise NotImplementedError("Not written yet. Write it in this cell.")'
-TEXT_STUB = "*Your answer here.*"
-
 _CHECK = re.compile(r'check\("(\w+)"\)')
 _OPTIONS = {"question", "points", "exercise", "tags"}
 
@@ -47,6 +43,8 @@ def convert(master: Path, *, answers: bool) -> NotebookNode:
     cells, seen = [], set()
     for cell in read.cells:
         made = _cell(cell, master, answers)
+        if not answers:
+            _finish(made)
         made.id = _cell_id(master.stem, cell, made, seen)
         cells.append(made)
     _require_unique_grade_ids(cells, master)
@@ -87,8 +85,6 @@ def _cell(cell: NotebookNode, master: Path, answers: bool) -> NotebookNode:
 
 
 def _check_cell(cell: NotebookNode, master: Path) -> None:
-    from grading.checks import ALL  # the checks may import this package
-
     match = _CHECK.fullmatch(cell.source)
     if not match:
         form = 'a check cell is exactly check("name")'
@@ -99,8 +95,18 @@ def _check_cell(cell: NotebookNode, master: Path) -> None:
     if check.notebook != master.stem:
         raise NotebookError(f"{master.name}: {check.name} belongs to {check.notebook}")
     cell.metadata.nbgrader = _nbgrader(check.name, float(check.points), solution=False)
-    cell.metadata.deletable = False
-    cell.metadata.editable = False
+
+
+def _finish(cell: NotebookNode) -> None:
+    """What nbgrader's own generate_assignment adds to a graded cell. By the checksum it sees
+    that a question was left unanswered."""
+    graded = cell.metadata.get("nbgrader")
+    if graded:
+        cell.metadata.deletable = False
+        if graded.locked:
+            cell.metadata.editable = False
+        graded.cell_type = cell.cell_type
+        graded.checksum = compute_checksum(cell)
 
 
 def _nbgrader(grade_id: str, points: float | None, *, solution: bool) -> NotebookNode:

@@ -2,6 +2,7 @@
 
 import ast
 
+from grading.checks import ALL
 from grading.overlay import SOLUTIONS
 from grading.release.markers import MarkerError, Region, regions, replace
 
@@ -40,8 +41,6 @@ def _stub(name: str, region: Region, function: str) -> str:
 
 def _notebook(function: str) -> str | None:
     """The notebook of the first check that exercises a function, or a method's class."""
-    from grading.checks import ALL  # the checks may import this package
-
     names = {function, function.partition(".")[0]}
     return next((c.notebook for c in ALL.values() if names & set(c.exercises)), None)
 

@@ -9,8 +9,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from grading.checks import NOTEBOOKS
 from grading.overlay import ROOT, TASK_FILES, Found, collect, submission_tree
-from grading.release.notebooks import CODE_STUB, NOTEBOOKS, TEXT_STUB
+from grading.release.markers import CODE_STUB, TEXT_STUB
 from grading.release.written import progress
 
 CHECKPOINT = "checkpoints/resnet18_cifar10.safetensors"

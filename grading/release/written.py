@@ -4,6 +4,8 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from grading.checks import ALL
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -16,8 +18,6 @@ class Progress:
 
 def progress(sources: Mapping[str, bytes]) -> Progress:
     """Read task files and helpers, given by name, and look for each check's exercises."""
-    from grading.checks import ALL
-
     defined: dict[str, bool] = {}
     broken = []
     for name, source in sources.items():

@@ -1,0 +1,109 @@
+# ruff: noqa: F403, F405 (a star, so that a layers.py without all of the layers will do)
+"""A fully connected network of any depth, with normalisation and dropout as options."""
+
+import numpy as np
+
+from ..layer_utils import *
+from ..layers import *
+
+
+class FullyConnectedNet:
+    """{affine - [batch or layer norm] - ReLU - [dropout]} x (L - 1) - affine - softmax.
+
+    Attributes:
+        params: dictionary of W1, b1, ..., WL, bL, W of shape (inputs, outputs) and b (outputs,);
+            with a normalisation also gamma1, beta1, ..., gamma(L-1), beta(L-1), each (outputs,).
+        num_layers: L, the number of affine layers.
+        normalization, reg, dtype: as given.
+        use_dropout: whether the keep probability is below 1.
+        dropout_param: the dropout_param of every dropout layer; {} without dropout.
+        bn_params: one bn_param or ln_param for each normalised layer; [] without normalisation.
+    """
+
+    def __init__(
+        self,
+        hidden_dims,
+        input_dim=3 * 32 * 32,
+        num_classes=10,
+        dropout_keep_ratio=1,
+        normalization=None,
+        reg=0.0,
+        weight_scale=1e-2,
+        dtype=np.float32,
+        seed=None,
+    ):
+        """Draw the parameters: W from a normal distribution, b and beta 0, gamma 1.
+
+        Args:
+            hidden_dims: list of the sizes of the L - 1 hidden layers.
+            input_dim: number of features of an example.
+            num_classes: number of scores.
+            dropout_keep_ratio: the keep probability of dropout, in (0, 1]; 1 is no dropout.
+            normalization: None, 'batchnorm' or 'layernorm'.
+            reg: strength of the L2 regularisation of the W.
+            weight_scale: standard deviation of the W.
+            dtype: the type that the network computes in.
+            seed: fixes dropout's masks (for gradient checks); optional.
+
+        Raises:
+            ValueError: the keep probability or the normalisation is none of these.
+        """
+        if normalization not in (None, "batchnorm", "layernorm"):
+            raise ValueError(
+                f"normalization: expected None, 'batchnorm' or 'layernorm', got {normalization!r}"
+            )
+        if not 0 < dropout_keep_ratio <= 1:
+            raise ValueError(
+                "dropout_keep_ratio: expected a keep probability in (0, 1], "
+                f"got {dropout_keep_ratio!r}"
+            )
+        self.normalization = normalization
+        self.use_dropout = dropout_keep_ratio != 1
+        self.reg = float(reg)  # a NumPy float64 would turn float32 gradients into float64
+        self.num_layers = 1 + len(hidden_dims)
+        self.dtype = dtype
+
+        self.dropout_param = {}
+        if self.use_dropout:
+            self.dropout_param = {"mode": "train", "p": dropout_keep_ratio}
+            if seed is not None:
+                self.dropout_param["seed"] = seed
+        # Each layer keeps running statistics of its own.
+        self.bn_params = []
+        if normalization is not None:
+            self.bn_params = [{"mode": "train"} for _ in hidden_dims]
+
+        self.params = {}
+        raise NotImplementedError(
+            "FullyConnectedNet.__init__: not written yet. "
+            "Write it in cs231n/classifiers/fc_net.py; notebooks/FullyConnectedNets.ipynb explains it."
+        )
+
+        for name, value in self.params.items():
+            self.params[name] = value.astype(dtype)
+
+    def loss(self, X, y=None):
+        """Scores of a batch, or its loss and the gradients.
+
+        The loss is the mean softmax loss and 0.5 * reg * sum(W^2) over all W; not over b, gamma
+        or beta. Without labels the network runs in test mode, with them in training mode.
+
+        Args:
+            X: (N, d_1, ..., d_k), with d_1 * ... * d_k = input_dim.
+            y: (N,), integer labels; or None.
+
+        Returns:
+            Without y: scores (N, num_classes).
+            With y: loss, and a dictionary of gradients with the keys and shapes of params.
+
+        Raises:
+            ValueError: the examples have not input_dim features, or y does not fit.
+        """
+        X = np.asarray(X, dtype=self.dtype)
+        mode = "test" if y is None else "train"
+        for param in [self.dropout_param, *self.bn_params]:
+            param["mode"] = mode
+        raise NotImplementedError(
+            "FullyConnectedNet.loss: not written yet. "
+            "Write it in cs231n/classifiers/fc_net.py; notebooks/FullyConnectedNets.ipynb explains it."
+        )
