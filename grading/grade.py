@@ -13,7 +13,7 @@ from grading.checks import ALL
 from grading.checks.case import Case
 from grading.outcome import Outcome
 from grading.overlay import submission_tree
-from grading.sealed import sandbox
+from grading.sealed import isolation, sandbox
 from grading.subject import Submission
 
 SUBMISSION_SECONDS = 240.0
@@ -62,7 +62,7 @@ def grade_tree(
 ) -> dict[str, Outcome]:
     """The same for a tree that holds the whole package already."""
     limits = limits or sandbox.Limits()
-    level = level or sandbox.level()
+    level = level or isolation.level().name
     outcomes: dict[str, Outcome] = {}
     deadline = time.monotonic() + SUBMISSION_SECONDS
     wanted = judge.by_name(names)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from grading import overlay
 from grading.outcome import Outcome
-from grading.sealed import sandbox
+from grading.sealed import isolation
 
 ENTROPY = "ENTROPY"  # environment variable: replay a class with this number
 LEVEL = "LEVEL"  # environment variable: 'sealed' or 'process', how students' code is held
@@ -56,7 +56,7 @@ class Store:
     @property
     def level(self) -> str:
         """How students' code is held: as LEVEL says, or the best that this machine offers."""
-        return os.environ.get(LEVEL) or sandbox.level()
+        return os.environ.get(LEVEL) or isolation.level().name
 
     @property
     def entropy(self) -> int:

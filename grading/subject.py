@@ -110,7 +110,7 @@ class Submission:
 
     def __exit__(self, *_: object) -> None:
         if self.child is not None:
-            self.child.__exit__()
+            self.child.close()
             self.child = None
 
     def replies(self, check: Check, cases: Sequence[Case], parts: bool) -> Iterator[Reply]:

@@ -12,75 +12,61 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from grading.sealed import wire
+from grading.sealed import isolation, wire
 
-HERE = Path(__file__).resolve().parent
+WORKER = Path(__file__).resolve().parent / "worker.py"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a child may use: seconds a case and to start, bytes of memory and of a file."""
+    """What a child may use. Seconds for a case, to start, and of CPU; bytes of address space
+    (-1: no limit), of memory for all its processes where cgroups allow it, and of a file."""
 
     case_seconds: float = 10.0
-    start_seconds: float = 30.0
-    memory: int = 4 << 30
+    start_seconds: float = 60.0
+    cpu_seconds: int = 300
+    address_space: int = 4 << 30
+    memory: int = 2 << 30
     file_size: int = 16 << 20
     open_files: int = 256
+    processes: int = 64
+    torch: bool = False
 
 
 def torch_limits(limits: Limits) -> Limits:
     """The same for code that imports torch, which reserves far more memory than it uses."""
-    return replace(limits, memory=-1, case_seconds=12 * limits.case_seconds)
+    return replace(
+        limits,
+        address_space=-1,
+        memory=4 << 30,
+        case_seconds=12 * limits.case_seconds,
+        cpu_seconds=4 * limits.cpu_seconds,
+        torch=True,
+    )
 
 
 class ChildLost(Exception):
     """The child gave no answer; the text says why, in words for its student."""
 
 
-@cache
-def level() -> str:
-    """How well this machine can hold a student's code: 'sealed' (bubblewrap) or 'process'."""
-    if not shutil.which("bwrap"):
-        return "process"
-    probe = [*_bubblewrap(HERE, HERE), sys.executable, "-I", "-c", "import numpy"]
-    try:
-        done = subprocess.run(probe, capture_output=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return "process"
-    return "sealed" if done.returncode == 0 else "process"
-
-
-def _bubblewrap(tree: Path, scratch: Path) -> list[str]:
-    """bubblewrap's part of the command: own namespaces, everything read-only but the scratch."""
-    command = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-    command += ["--uid", "65534", "--gid", "65534", "--hostname", "worker"]
-    for folder in ("/usr", "/lib", "/lib64", "/bin"):
-        command += ["--ro-bind-try", folder, folder]
-    command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-    # A venv's python is a link: its real prefix must be there too.
-    for folder in dict.fromkeys(map(os.path.realpath, (sys.base_prefix, sys.prefix, HERE, tree))):
-        command += ["--ro-bind", folder, folder]
-    return [*command, "--bind", str(scratch), str(scratch), "--chdir", str(scratch)]
-
-
 class Child:
     """One worker process on one tree. Use as a context manager: leaving it kills the child."""
 
     def __init__(self, tree: Path, limits: Limits, level: str) -> None:
-        self.tree, self.limits, self.level = Path(tree).resolve(), limits, level
-        self.scratch = tempfile.mkdtemp(prefix="scratch-")
-        os.chmod(self.scratch, 0o777)
+        self.limits = limits
+        self.group = isolation.ControlGroup(limits.memory, limits.processes)
+        self.scratch = None if level == "sealed" else tempfile.mkdtemp(prefix="scratch-")
         request_out, self._requests = os.pipe()
         self._replies, reply_in = os.pipe()
-        command = [sys.executable, "-I", str(HERE / "worker.py"), str(self.tree)]
-        command += [str(request_out), str(reply_in), str(limits.memory), str(limits.file_size)]
-        command += [str(limits.open_files)]
-        if level == "sealed":
-            command = [*_bubblewrap(self.tree, Path(self.scratch)), *command]
+        tree = Path(tree).resolve()
+        seal = isolation.seal(tree, limits.torch) if level == "sealed" else []
+        command = [*self.group.enter(), *seal, sys.executable, "-I", str(WORKER), str(tree)]
+        command += [str(request_out), str(reply_in)]
+        for value in ("address_space", "cpu_seconds", "file_size", "open_files", "processes"):
+            command.append(str(getattr(limits, value)))
         try:
             self.process = subprocess.Popen(
                 command,
@@ -88,8 +74,8 @@ class Child:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=(request_out, reply_in),
-                cwd=self.scratch,
-                env=self._environment(),
+                cwd=self.scratch or "/",
+                env=isolation.environment(self.scratch or isolation.SCRATCH),
                 start_new_session=True,
             )
         finally:
@@ -98,29 +84,19 @@ class Child:
         os.set_blocking(self._requests, False)
         self._task = 0
 
-    def _environment(self) -> dict[str, str]:
-        one_thread = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-        processor = {k: v for k, v in os.environ.items() if k.startswith("OPENBLAS_")}
-        return {
-            **processor,
-            **dict.fromkeys(one_thread, "1"),
-            "PATH": "/usr/bin:/bin",
-            "HOME": self.scratch,
-            "TMPDIR": self.scratch,
-            "MPLCONFIGDIR": self.scratch,
-            "MPLBACKEND": "agg",
-            "LANG": "C.UTF-8",
-        }
-
     def __enter__(self) -> Child:
         try:
             self._read(time.monotonic() + self.limits.start_seconds)
-        except ChildLost:
-            self.__exit__()
+        except (ChildLost, wire.WireError):
+            self.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill the child and whatever it started; safe to call again."""
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -128,7 +104,9 @@ class Child:
         self.process.wait()
         for descriptor in (self._requests, self._replies):
             os.close(descriptor)
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        if self.scratch:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+        self.group.remove()
 
     def ask(
         self, cases: list[Any], modules: list[str], parts: Any = None, names: tuple[str, ...] = ()
@@ -145,10 +123,8 @@ class Child:
                 args, kwargs = reply.get("args", ()), reply.get("kwargs", {})
                 self._send(parts.answer(reply["part"], args, kwargs), deadline)
                 reply = self._read(deadline)
-            if not isinstance(reply, dict) or (reply.get("task"), reply.get("case")) != (
-                self._task,
-                number,
-            ):
+            asked = (self._task, number)
+            if not isinstance(reply, dict) or (reply.get("task"), reply.get("case")) != asked:
                 raise ChildLost("the answer that came is not one to the question that was asked")
             yield reply
 
@@ -164,7 +140,7 @@ class Child:
                 raise ChildLost(self._ended()) from problem
 
     def _read(self, deadline: float) -> Any:
-        def exactly(length: int) -> bytes:
+        def exactly(length: int) -> bytearray:
             data = bytearray()
             while len(data) < length:
                 left = deadline - time.monotonic()
@@ -174,7 +150,7 @@ class Child:
                 if not chunk:
                     raise ChildLost(self._ended())
                 data += chunk
-            return bytes(data)
+            return data
 
         return wire.read(exactly)
 
@@ -189,7 +165,7 @@ class Child:
             code = self.process.wait(timeout=2)
         except subprocess.TimeoutExpired:
             return "the program closed its line to the grader"
-        if code > 128:  # bubblewrap's way to say that its child was ended by a signal
+        if code > 128:  # how bubblewrap says that its child was ended by a signal
             code = 128 - code
         if code < 0:
             return f"the program was ended by {signal.Signals(-code).name}"

@@ -279,14 +279,18 @@ def serve(tree: str, requests: int, replies: int) -> None:
                     line.write({**reply, "answers": {}, "error": error})
 
 
-def limit(memory: int, file_size: int, open_files: int) -> None:
+def limit(
+    address_space: int, cpu_seconds: int, file_size: int, open_files: int, processes: int
+) -> None:
     """Bind this process, and all that it starts, before any line of the student's runs."""
     import resource
 
     limits = {
-        resource.RLIMIT_AS: memory,
+        resource.RLIMIT_AS: address_space,
+        resource.RLIMIT_CPU: cpu_seconds,
         resource.RLIMIT_FSIZE: file_size,
         resource.RLIMIT_NOFILE: open_files,
+        resource.RLIMIT_NPROC: processes,
         resource.RLIMIT_CORE: 0,
     }
     for name, value in limits.items():
@@ -295,5 +299,5 @@ def limit(memory: int, file_size: int, open_files: int) -> None:
 
 
 if __name__ == "__main__":
-    limit(*map(int, sys.argv[4:7]))
+    limit(*map(int, sys.argv[4:9]))
     serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
