@@ -61,7 +61,8 @@ def affine_bn_relu_forward(x, w, b, gamma, beta, bn_param):
     """
     raise NotImplementedError(
         "affine_bn_relu_forward: not written yet. "
-        "Write it in cs231n/layer_utils.py; notebooks/BatchNorm.ipynb explains it."
+        "Write it in cs231n/layer_utils.py; "
+        "notebooks/BatchNorm.ipynb explains it."
     )
 
 
@@ -77,7 +78,8 @@ def affine_bn_relu_backward(dout, cache):
     """
     raise NotImplementedError(
         "affine_bn_relu_backward: not written yet. "
-        "Write it in cs231n/layer_utils.py; notebooks/BatchNorm.ipynb explains it."
+        "Write it in cs231n/layer_utils.py; "
+        "notebooks/BatchNorm.ipynb explains it."
     )
 
 
@@ -97,7 +99,8 @@ def affine_ln_relu_forward(x, w, b, gamma, beta, ln_param):
     """
     raise NotImplementedError(
         "affine_ln_relu_forward: not written yet. "
-        "Write it in cs231n/layer_utils.py; notebooks/BatchNorm.ipynb explains it."
+        "Write it in cs231n/layer_utils.py; "
+        "notebooks/BatchNorm.ipynb explains it."
     )
 
 
@@ -113,7 +116,8 @@ def affine_ln_relu_backward(dout, cache):
     """
     raise NotImplementedError(
         "affine_ln_relu_backward: not written yet. "
-        "Write it in cs231n/layer_utils.py; notebooks/BatchNorm.ipynb explains it."
+        "Write it in cs231n/layer_utils.py; "
+        "notebooks/BatchNorm.ipynb explains it."
     )
 
 

@@ -35,7 +35,8 @@ def affine_forward(x, w, b):
     _check_shape("b", b, (w.shape[1],))
     raise NotImplementedError(
         "affine_forward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/FullyConnectedNets.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/FullyConnectedNets.ipynb explains it."
     )
 
 
@@ -57,7 +58,8 @@ def affine_backward(dout, cache):
     _check_axes("dout", dout, "N, M")
     raise NotImplementedError(
         "affine_backward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/FullyConnectedNets.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/FullyConnectedNets.ipynb explains it."
     )
 
 
@@ -74,7 +76,8 @@ def relu_forward(x):
     """
     raise NotImplementedError(
         "relu_forward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/FullyConnectedNets.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/FullyConnectedNets.ipynb explains it."
     )
 
 
@@ -92,7 +95,8 @@ def relu_backward(dout, cache):
     """
     raise NotImplementedError(
         "relu_backward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/FullyConnectedNets.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/FullyConnectedNets.ipynb explains it."
     )
 
 
@@ -117,7 +121,8 @@ def softmax_loss(x, y):
     _check_labels("y", y, x.shape[1])
     raise NotImplementedError(
         "softmax_loss: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/FullyConnectedNets.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/FullyConnectedNets.ipynb explains it."
     )
 
 
@@ -156,7 +161,8 @@ def batchnorm_forward(x, gamma, beta, bn_param):
     mode, eps, momentum, running_mean, running_var = _read_batchnorm("bn_param", bn_param, x)
     raise NotImplementedError(
         "batchnorm_forward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/BatchNorm.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/BatchNorm.ipynb explains it."
     )
 
 
@@ -180,7 +186,8 @@ def batchnorm_backward(dout, cache):
     _check_axes("dout", dout, "N, D")
     raise NotImplementedError(
         "batchnorm_backward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/BatchNorm.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/BatchNorm.ipynb explains it."
     )
 
 
@@ -204,7 +211,8 @@ def batchnorm_backward_alt(dout, cache):
     _check_axes("dout", dout, "N, D")
     raise NotImplementedError(
         "batchnorm_backward_alt: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/BatchNorm.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/BatchNorm.ipynb explains it."
     )
 
 
@@ -234,7 +242,8 @@ def layernorm_forward(x, gamma, beta, ln_param):
     _check_shape("beta", beta, (x.shape[1],))
     raise NotImplementedError(
         "layernorm_forward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/BatchNorm.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/BatchNorm.ipynb explains it."
     )
 
 
@@ -258,7 +267,8 @@ def layernorm_backward(dout, cache):
     _check_axes("dout", dout, "N, D")
     raise NotImplementedError(
         "layernorm_backward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/BatchNorm.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/BatchNorm.ipynb explains it."
     )
 
 
@@ -288,7 +298,8 @@ def dropout_forward(x, dropout_param):
     mode, p, rng = _read_dropout("dropout_param", dropout_param)
     raise NotImplementedError(
         "dropout_forward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/Dropout.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/Dropout.ipynb explains it."
     )
 
 
@@ -306,7 +317,8 @@ def dropout_backward(dout, cache):
     """
     raise NotImplementedError(
         "dropout_backward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/Dropout.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/Dropout.ipynb explains it."
     )
 
 
@@ -344,7 +356,8 @@ def conv_forward_naive(x, w, b, conv_param):
     _check_fits("w", w.shape[2:], x.shape[2] + 2 * pad, x.shape[3] + 2 * pad)
     raise NotImplementedError(
         "conv_forward_naive: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/ConvNets.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/ConvNets.ipynb explains it."
     )
 
 
@@ -368,7 +381,8 @@ def conv_backward_naive(dout, cache):
     _check_axes("dout", dout, "N, F, H_out, W_out")
     raise NotImplementedError(
         "conv_backward_naive: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/ConvNets.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/ConvNets.ipynb explains it."
     )
 
 
@@ -400,7 +414,8 @@ def max_pool_forward_naive(x, pool_param):
     _check_fits("pool_param", (pool_height, pool_width), x.shape[2], x.shape[3])
     raise NotImplementedError(
         "max_pool_forward_naive: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/ConvNets.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/ConvNets.ipynb explains it."
     )
 
 
@@ -423,7 +438,8 @@ def max_pool_backward_naive(dout, cache):
     _check_axes("dout", dout, "N, C, H_out, W_out")
     raise NotImplementedError(
         "max_pool_backward_naive: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/ConvNets.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/ConvNets.ipynb explains it."
     )
 
 
@@ -454,7 +470,8 @@ def spatial_batchnorm_forward(x, gamma, beta, bn_param):
     _read_mode("bn_param", bn_param)
     raise NotImplementedError(
         "spatial_batchnorm_forward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/ConvNets.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/ConvNets.ipynb explains it."
     )
 
 
@@ -476,7 +493,8 @@ def spatial_batchnorm_backward(dout, cache):
     _check_axes("dout", dout, "N, C, H, W")
     raise NotImplementedError(
         "spatial_batchnorm_backward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/ConvNets.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/ConvNets.ipynb explains it."
     )
 
 
@@ -508,7 +526,8 @@ def spatial_groupnorm_forward(x, gamma, beta, G, gn_param):
     _check_groups("G", G, x.shape[1])
     raise NotImplementedError(
         "spatial_groupnorm_forward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/ConvNets.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/ConvNets.ipynb explains it."
     )
 
 
@@ -532,7 +551,8 @@ def spatial_groupnorm_backward(dout, cache):
     _check_axes("dout", dout, "N, C, H, W")
     raise NotImplementedError(
         "spatial_groupnorm_backward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/ConvNets.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/ConvNets.ipynb explains it."
     )
 
 
@@ -560,7 +580,8 @@ def spatial_instancenorm_forward(x, gamma, beta, in_param):
     _check_shape("beta", beta, (x.shape[1],))
     raise NotImplementedError(
         "spatial_instancenorm_forward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/ConvNets.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/ConvNets.ipynb explains it."
     )
 
 
@@ -584,7 +605,8 @@ def spatial_instancenorm_backward(dout, cache):
     _check_axes("dout", dout, "N, C, H, W")
     raise NotImplementedError(
         "spatial_instancenorm_backward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/ConvNets.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/ConvNets.ipynb explains it."
     )
 
 
@@ -626,7 +648,8 @@ def switchable_norm_forward(x, gamma, beta, sn_param):
     mode, eps, momentum, running_mean, running_var = _read_batchnorm("sn_param", with_mode, x)
     raise NotImplementedError(
         "switchable_norm_forward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/ConvNets.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/ConvNets.ipynb explains it."
     )
 
 
@@ -650,7 +673,8 @@ def switchable_norm_backward(dout, cache):
     _check_axes("dout", dout, "N, C, H, W")
     raise NotImplementedError(
         "switchable_norm_backward: not written yet. "
-        "Write it in cs231n/layers.py; notebooks/ConvNets.ipynb explains it."
+        "Write it in cs231n/layers.py; "
+        "notebooks/ConvNets.ipynb explains it."
     )
 
 

@@ -37,7 +37,8 @@ def sgd_momentum(w, dw, config=None):
     config = _prepare(w, dw, config, learning_rate=1e-2, momentum=0.9, velocity=np.zeros_like(w))
     raise NotImplementedError(
         "sgd_momentum: not written yet. "
-        "Write it in cs231n/optim.py; notebooks/FullyConnectedNets.ipynb explains it."
+        "Write it in cs231n/optim.py; "
+        "notebooks/FullyConnectedNets.ipynb explains it."
     )
 
 
@@ -58,7 +59,8 @@ def nesterov(w, dw, config=None):
     config = _prepare(w, dw, config, learning_rate=1e-2, momentum=0.9, velocity=np.zeros_like(w))
     raise NotImplementedError(
         "nesterov: not written yet. "
-        "Write it in cs231n/optim.py; notebooks/FullyConnectedNets.ipynb explains it."
+        "Write it in cs231n/optim.py; "
+        "notebooks/FullyConnectedNets.ipynb explains it."
     )
 
 
@@ -76,7 +78,8 @@ def adagrad(w, dw, config=None):
     config = _prepare(w, dw, config, learning_rate=1e-2, epsilon=1e-8, cache=np.zeros_like(w))
     raise NotImplementedError(
         "adagrad: not written yet. "
-        "Write it in cs231n/optim.py; notebooks/FullyConnectedNets.ipynb explains it."
+        "Write it in cs231n/optim.py; "
+        "notebooks/FullyConnectedNets.ipynb explains it."
     )
 
 
@@ -98,7 +101,8 @@ def rmsprop(w, dw, config=None):
     )
     raise NotImplementedError(
         "rmsprop: not written yet. "
-        "Write it in cs231n/optim.py; notebooks/FullyConnectedNets.ipynb explains it."
+        "Write it in cs231n/optim.py; "
+        "notebooks/FullyConnectedNets.ipynb explains it."
     )
 
 
@@ -132,7 +136,8 @@ def adam(w, dw, config=None):
     )
     raise NotImplementedError(
         "adam: not written yet. "
-        "Write it in cs231n/optim.py; notebooks/FullyConnectedNets.ipynb explains it."
+        "Write it in cs231n/optim.py; "
+        "notebooks/FullyConnectedNets.ipynb explains it."
     )
 
 

@@ -58,7 +58,8 @@ class ThreeLayerConvNet:
         self.params = {}
         raise NotImplementedError(
             "ThreeLayerConvNet.__init__: not written yet. "
-            "Write it in cs231n/classifiers/cnn.py; notebooks/ConvNets.ipynb explains it."
+            "Write it in cs231n/classifiers/cnn.py; "
+            "notebooks/ConvNets.ipynb explains it."
         )
 
         for name, value in self.params.items():
@@ -83,5 +84,6 @@ class ThreeLayerConvNet:
         X = np.asarray(X, dtype=self.dtype)
         raise NotImplementedError(
             "ThreeLayerConvNet.loss: not written yet. "
-            "Write it in cs231n/classifiers/cnn.py; notebooks/ConvNets.ipynb explains it."
+            "Write it in cs231n/classifiers/cnn.py; "
+            "notebooks/ConvNets.ipynb explains it."
         )

@@ -76,7 +76,8 @@ class FullyConnectedNet:
         self.params = {}
         raise NotImplementedError(
             "FullyConnectedNet.__init__: not written yet. "
-            "Write it in cs231n/classifiers/fc_net.py; notebooks/FullyConnectedNets.ipynb explains it."
+            "Write it in cs231n/classifiers/fc_net.py; "
+            "notebooks/FullyConnectedNets.ipynb explains it."
         )
 
         for name, value in self.params.items():
@@ -105,5 +106,6 @@ class FullyConnectedNet:
             param["mode"] = mode
         raise NotImplementedError(
             "FullyConnectedNet.loss: not written yet. "
-            "Write it in cs231n/classifiers/fc_net.py; notebooks/FullyConnectedNets.ipynb explains it."
+            "Write it in cs231n/classifiers/fc_net.py; "
+            "notebooks/FullyConnectedNets.ipynb explains it."
         )

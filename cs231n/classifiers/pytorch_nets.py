@@ -34,7 +34,8 @@ def convnet_functional(x, params):
         raise ValueError(f"params must hold six tensors, but holds {len(params)}")
     raise NotImplementedError(
         "convnet_functional: not written yet. "
-        "Write it in cs231n/classifiers/pytorch_nets.py; notebooks/PyTorch.ipynb explains it."
+        "Write it in cs231n/classifiers/pytorch_nets.py; "
+        "notebooks/PyTorch.ipynb explains it."
     )
 
 
@@ -52,14 +53,16 @@ class ConvNetModule(nn.Module):
         super().__init__()
         raise NotImplementedError(
             "ConvNetModule.__init__: not written yet. "
-            "Write it in cs231n/classifiers/pytorch_nets.py; notebooks/PyTorch.ipynb explains it."
+            "Write it in cs231n/classifiers/pytorch_nets.py; "
+            "notebooks/PyTorch.ipynb explains it."
         )
 
     def forward(self, x):
         """Map images x (N, C, 32, 32) to scores (N, K)."""
         raise NotImplementedError(
             "ConvNetModule.forward: not written yet. "
-            "Write it in cs231n/classifiers/pytorch_nets.py; notebooks/PyTorch.ipynb explains it."
+            "Write it in cs231n/classifiers/pytorch_nets.py; "
+            "notebooks/PyTorch.ipynb explains it."
         )
 
 
@@ -70,5 +73,6 @@ def convnet_sequential(in_channels, channels_1, channels_2, num_classes):
     """
     raise NotImplementedError(
         "convnet_sequential: not written yet. "
-        "Write it in cs231n/classifiers/pytorch_nets.py; notebooks/PyTorch.ipynb explains it."
+        "Write it in cs231n/classifiers/pytorch_nets.py; "
+        "notebooks/PyTorch.ipynb explains it."
     )

@@ -31,14 +31,16 @@ class BasicBlock(nn.Module):
         _require_positive(in_channels=in_channels, out_channels=out_channels, stride=stride)
         raise NotImplementedError(
             "BasicBlock.__init__: not written yet. "
-            "Write it in cs231n/classifiers/resnet.py; notebooks/PyTorch.ipynb explains it."
+            "Write it in cs231n/classifiers/resnet.py; "
+            "notebooks/PyTorch.ipynb explains it."
         )
 
     def forward(self, x):
         """Map x (N, C, H, W) to (N, F, ceil(H / stride), ceil(W / stride))."""
         raise NotImplementedError(
             "BasicBlock.forward: not written yet. "
-            "Write it in cs231n/classifiers/resnet.py; notebooks/PyTorch.ipynb explains it."
+            "Write it in cs231n/classifiers/resnet.py; "
+            "notebooks/PyTorch.ipynb explains it."
         )
 
 
@@ -71,14 +73,16 @@ class ResNet18(nn.Module):
         _require_positive(num_classes=num_classes, width=width)
         raise NotImplementedError(
             "ResNet18.__init__: not written yet. "
-            "Write it in cs231n/classifiers/resnet.py; notebooks/PyTorch.ipynb explains it."
+            "Write it in cs231n/classifiers/resnet.py; "
+            "notebooks/PyTorch.ipynb explains it."
         )
 
     def forward(self, x):
         """Map images x (N, 3, H, W) to scores (N, num_classes)."""
         raise NotImplementedError(
             "ResNet18.forward: not written yet. "
-            "Write it in cs231n/classifiers/resnet.py; notebooks/PyTorch.ipynb explains it."
+            "Write it in cs231n/classifiers/resnet.py; "
+            "notebooks/PyTorch.ipynb explains it."
         )
 
 

@@ -34,7 +34,8 @@ def _stub(name: str, region: Region, function: str) -> str:
     return (
         "raise NotImplementedError(\n"
         f'    "{function}: not written yet. "\n'
-        f'    "Write it in {name}; notebooks/{notebook}.ipynb explains it."\n'
+        f'    "Write it in {name}; "\n'
+        f'    "notebooks/{notebook}.ipynb explains it."\n'
         ")"
     )
 
