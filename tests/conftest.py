@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from grading.overlay import solved_tree
 
@@ -21,6 +21,7 @@ settings.register_profile(
     "course",
     max_examples=15,
     deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],  # of a busy machine, not of a test
     derandomize=bool(os.environ.get("CI")),  # a build server sees the same shapes each time
 )
 settings.load_profile("course")

@@ -242,15 +242,23 @@ def max_pool(draw):
     )
 
 
-def bends_are_far(before):
-    """Reject a draw whose ReLU inputs are so near to 0 or each other that a small step crosses."""
-    values = np.sort(np.append(before.detach().numpy(), 0.0).ravel())
-    assume(np.diff(values).min() > 1e-4)
+STEP = 1e-4  # further than the central differences move any value
+
+
+def away_from_zero(before):
+    """Reject a draw whose ReLU inputs come so near to 0 that a small step crosses it."""
+    assume(bool((before.abs() > STEP).all()))
+
+
+def maxima_apart(rectified):
+    """Reject a draw with two values in a map so near that a small step changes the maximum."""
+    gaps = rectified.flatten(2).sort().values.diff()
+    assume(not bool(((gaps > 0) & (gaps < STEP)).any()))
 
 
 def rectified(forward, backward, before, arrays, rng):
     """The case of a sandwich that is a ReLU on top of the torch expression `before`."""
-    bends_are_far(before(*map(torch.tensor, arrays)))
+    away_from_zero(before(*map(torch.tensor, arrays)))
     return Case(forward, backward, lambda *tensors: F.relu(before(*tensors)), arrays, rng)
 
 
@@ -325,7 +333,8 @@ def conv_relu_pool(draw):
     convolved = F.conv2d(*map(torch.tensor, arrays), param["stride"], param["pad"])
     height, width, stride = sizes(draw, *convolved.shape[2:], 2)
     pool_param = {"pool_height": height, "pool_width": width, "stride": stride}
-    bends_are_far(convolved)
+    away_from_zero(convolved)
+    maxima_apart(F.relu(convolved))
     return Case(
         lambda x, w, b: layer_utils.conv_relu_pool_forward(x, w, b, param, pool_param),
         layer_utils.conv_relu_pool_backward,
