@@ -1,32 +1,174 @@
 """Convolution and max pooling in NumPy without a loop over images or pixels.
 
-Every function takes and returns what its naive namesake in layers.py does.
+Every function takes and returns what its naive namesake in layers.py does. The `_fast` ones cut
+the batch into blocks that fit into a core's cache and share them among threads: NumPy lets other
+threads run while it copies or multiplies matrices.
+
+Within a block the axes are (channel, row, image, column), written (C, H, n, W) below. Then the
+images of a block make one matrix product, and any range of rows is a slice of the matrix.
 """
+
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from threadpoolctl import ThreadpoolController
 
 from .im2col import col2im_indices, im2col_indices, output_size
 
+BLOCK_BYTES = 1 << 20
+
 
 def conv_forward_fast(x, w, b, conv_param):
-    """Convolution: x (N, C, H, W), w (F, C, HH, WW), b (F,) give out (N, F, H', W') and a cache."""
+    """Convolution: x (N, C, H, W), w (F, C, HH, WW), b (F,) give out (N, F, H', W') and a cache.
+
+    Raises ValueError when the kernel does not fit into the padded images.
+    """
     stride, pad = conv_param["stride"], conv_param["pad"]
-    windows = _windows(_padded(x, pad), w.shape[2:], stride)
-    out = np.tensordot(windows, w, axes=((1, 4, 5), (1, 2, 3))) + b  # (N, H', W', F)
-    return np.ascontiguousarray(out.transpose(0, 3, 1, 2)), (x, w, b, conv_param)
+    N, C, H, W = x.shape
+    F, _, HH, WW = w.shape
+    H_out, W_out = output_size(H, HH, pad, stride), output_size(W, WW, pad, stride)
+    out = np.empty((N, F, H_out, W_out), dtype=np.result_type(x, w))
+    # Unrolling the kernel's rows too costs HH times the copies and saves HH - 1 sums.
+    rows = HH if stride > 1 or C * WW < 64 else 1
+    kernels = [w[:, :, i : i + rows].reshape(F, -1) for i in range(0, HH, rows)]
+
+    def forward(blocks):
+        for block in blocks:
+            x_block = _padded(x[block].transpose(1, 2, 0, 3), pad)
+            y = _convolve(_columns(x_block, rows, WW, stride), kernels, H_out)
+            y += b[:, None]
+            out[block] = y.reshape(F, H_out, -1, W_out).transpose(2, 0, 1, 3)
+
+    _in_blocks(forward, N, C * rows * WW * H_out * W_out * out.itemsize)
+    return out, (x, w, conv_param)
 
 
 def conv_backward_fast(dout, cache):
     """Gradients dx, dw, db of conv_forward_fast; dout (N, F, H', W')."""
-    x, w, _, conv_param = cache
+    x, w, conv_param = cache
+    F, C, HH, WW = w.shape
+    pad = conv_param["pad"]
+    unrolls_dout = conv_param["stride"] == 1 and 2 * C >= F and pad < min(HH, WW)
+    gradients = _gradients_by_columns_of_dout if unrolls_dout else _gradients_by_columns_of_x
+    dx = np.empty(x.shape, dtype=np.result_type(dout, w))
+    width = F * WW if unrolls_dout else C * HH * WW
+    bytes_per_image = width * dout.shape[2] * dout.shape[3] * dx.itemsize
+    parts = _in_blocks(
+        lambda blocks: gradients(blocks, dout, x, w, conv_param, dx), len(x), bytes_per_image
+    )
+    dw, db = (sum(part) for part in zip(*parts, strict=True))
+    return dx, dw, db
+
+
+def _gradients_by_columns_of_dout(blocks, dout, x, w, conv_param, dx):
+    """Fill dx[block] for each block; returns the blocks' dw and db. For stride 1.
+
+    dx is then a convolution too, of dout with the kernel turned by half a turn, and the columns
+    of dout which that takes serve dw as well.
+    """
+    pad = conv_param["pad"]
+    F, C, HH, WW = w.shape
+    _, _, H, W = x.shape
+    turned = w[:, :, ::-1, ::-1].transpose(2, 1, 0, 3).reshape(HH, C, F * WW)
+    dw = np.zeros((HH, C, F * WW), dtype=dx.dtype)  # turned, like the kernels
+    db = np.zeros(F, dtype=dx.dtype)
+    for block in blocks:
+        y = dout[block].transpose(1, 2, 0, 3)  # (F, H', n, W')
+        db += y.sum(axis=(1, 2, 3))
+        y_block = _padded(y, HH - 1 - pad, WW - 1 - pad)
+        cols = _columns(y_block, 1, WW, 1)
+        dx_block = _convolve(cols, turned, H)
+        dx[block] = dx_block.reshape(C, H, -1, W).transpose(2, 0, 1, 3)
+        x_block = x[block].transpose(1, 2, 0, 3).reshape(C, -1)  # (C, H * n * W)
+        for i in range(HH):
+            dw[i] += x_block @ _rows(cols, i, H).T
+    dw = dw.reshape(HH, C, F, WW)[::-1, :, :, ::-1]
+    return dw.transpose(2, 1, 0, 3), db
+
+
+def _gradients_by_columns_of_x(blocks, dout, x, w, conv_param, dx):
+    """Fill dx[block] for each block; returns the blocks' dw and db. For any stride."""
     stride, pad = conv_param["stride"], conv_param["pad"]
-    windows = _windows(_padded(x, pad), w.shape[2:], stride)
-    dw = np.tensordot(dout, windows, axes=((0, 2, 3), (0, 2, 3)))
-    dcols = np.tensordot(w, dout, axes=(0, 1))  # (C, HH, WW, N, H', W')
-    dcols = dcols.transpose(0, 1, 2, 4, 5, 3).reshape(w[0].size, -1)
-    dx = col2im_indices(dcols, x.shape, *w.shape[2:], pad, stride)
-    return dx, dw, dout.sum(axis=(0, 2, 3))
+    F, C, HH, WW = w.shape
+    _, _, H, W = x.shape
+    _, _, H_out, W_out = dout.shape
+    kernel = w.reshape(F, -1)
+    dw = np.zeros(kernel.shape, dtype=dx.dtype)
+    db = np.zeros(F, dtype=dx.dtype)
+    for block in blocks:
+        x_block = _padded(x[block].transpose(1, 2, 0, 3), pad)
+        y = dout[block].transpose(1, 2, 0, 3).reshape(F, -1)  # (F, H' * n * W')
+        db += y.sum(axis=1)
+        dw += y @ _rows(_columns(x_block, HH, WW, stride), 0, H_out).T
+        fields = (kernel.T @ y).reshape(C, HH, WW, H_out, -1, W_out)
+        dx_block = np.zeros(x_block.shape, dtype=dx.dtype)
+        for i in range(HH):
+            for j in range(WW):
+                down = slice(i, i + stride * H_out, stride)
+                right = slice(j, j + stride * W_out, stride)
+                dx_block[:, down, :, right] += fields[:, i, j]
+        dx[block] = dx_block[:, pad : pad + H, :, pad : pad + W].transpose(2, 0, 1, 3)
+    return dw.reshape(w.shape), db
+
+
+def _padded(x, pad_rows, pad_columns=None):
+    """x (C, H, n, W) with zeros around each image."""
+    if pad_columns is None:
+        pad_columns = pad_rows
+    if pad_rows == pad_columns == 0:
+        return x
+    C, H, n, W = x.shape
+    padded = np.zeros((C, H + 2 * pad_rows, n, W + 2 * pad_columns), dtype=x.dtype)
+    padded[:, pad_rows : pad_rows + H, :, pad_columns : pad_columns + W] = x
+    return padded
+
+
+def _columns(x, HH, WW, stride):
+    """Receptive fields of x (C, H, n, W): (C * HH * WW, H', n * W')."""
+    fields = sliding_window_view(x, (HH, WW), axis=(1, 3))[:, ::stride, :, ::stride]
+    C, H_out, n, W_out, _, _ = fields.shape
+    return fields.transpose(0, 4, 5, 1, 2, 3).reshape(C * HH * WW, H_out, n * W_out)
+
+
+def _rows(cols, first, count):
+    """The matrix (C * HH * WW, count * n * W') of some output rows of the columns, a view."""
+    return cols[:, first : first + count].reshape(len(cols), -1)
+
+
+def _convolve(cols, kernels, H_out):
+    """Sum over kernel rows i of kernels[i] @ (columns i rows further down): (F, H' * n * W')."""
+    out = kernels[0] @ _rows(cols, 0, H_out)
+    for i in range(1, len(kernels)):
+        out += kernels[i] @ _rows(cols, i, H_out)
+    return out
+
+
+def _in_blocks(work, N, bytes_per_image):
+    """Results of work(blocks) from each thread; blocks are slices that share out N images."""
+    cores = _cores()
+    size = max(1, min(BLOCK_BYTES // max(bytes_per_image, 1), -(-N // cores)))
+    blocks = iter([slice(start, start + size) for start in range(0, N, size)])
+    threads = min(cores, -(-N // size))
+    if threads <= 1:
+        return [work(blocks)]
+    # The threads take the next block each from the same iterator. One BLAS thread in each of
+    # ours: BLAS's own would fight over the cores with them.
+    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, [blocks] * threads))
+
+
+def _cores():
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache
+def _blas():
+    return ThreadpoolController()
 
 
 def conv_forward_im2col(x, w, b, conv_param):
@@ -51,32 +193,100 @@ def conv_backward_im2col(dout, cache):
     return dx, dw, dout.sum(axis=(0, 2, 3))
 
 
-conv_forward_strides = conv_forward_fast
-conv_backward_strides = conv_backward_fast
+def conv_forward_strides(x, w, b, conv_param):
+    """conv_forward_fast by one tensor product of sliding windows, which are views of x."""
+    stride, pad = conv_param["stride"], conv_param["pad"]
+    windows = _windows(x, w.shape[2:], stride, pad)
+    out = np.tensordot(windows, w, axes=((1, 4, 5), (1, 2, 3))) + b  # (N, H', W', F)
+    return np.ascontiguousarray(out.transpose(0, 3, 1, 2)), (x, w, conv_param)
+
+
+def conv_backward_strides(dout, cache):
+    """Gradients dx, dw, db of conv_forward_strides; dout (N, F, H', W')."""
+    x, w, conv_param = cache
+    stride, pad = conv_param["stride"], conv_param["pad"]
+    windows = _windows(x, w.shape[2:], stride, pad)
+    dw = np.tensordot(dout, windows, axes=((0, 2, 3), (0, 2, 3)))
+    dcols = np.tensordot(w, dout, axes=(0, 1))  # (C, HH, WW, N, H', W')
+    dcols = dcols.transpose(0, 1, 2, 4, 5, 3).reshape(w[0].size, -1)
+    dx = col2im_indices(dcols, x.shape, *w.shape[2:], pad, stride)
+    return dx, dw, dout.sum(axis=(0, 2, 3))
+
+
+def _windows(x, field, stride, pad):
+    """View (N, C, H', W', HH, WW) of x (N, C, H, W) after padding."""
+    for size, window in zip(x.shape[2:], field, strict=True):
+        output_size(size, window, pad, stride)  # raises when it does not fit
+    padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    return sliding_window_view(padded, field, axis=(2, 3))[:, :, ::stride, ::stride]
 
 
 def max_pool_forward_fast(x, pool_param):
-    """Max pooling: x (N, C, H, W) gives out (N, C, H', W') and a cache; windows may overlap."""
-    shape = pool_param["pool_height"], pool_param["pool_width"]
-    windows = _windows(x, shape, pool_param["stride"])
-    return windows.max(axis=(4, 5)), (x, pool_param)
+    """Max pooling: x (N, C, H, W) gives out (N, C, H', W') and a cache; windows may overlap.
+
+    First the maxima along the rows, then of these along the columns.
+    Raises ValueError when the window does not fit into the images.
+    """
+    HH, WW, stride = (pool_param[key] for key in ("pool_height", "pool_width", "stride"))
+    N, C, H, W = x.shape
+    H_out, W_out = output_size(H, HH, 0, stride), output_size(W, WW, 0, stride)
+    out = np.empty((N, C, H_out, W_out), dtype=x.dtype)
+    best_column = np.empty((N, C, H, W_out), dtype=np.min_scalar_type(WW))
+    best_row = np.empty(out.shape, dtype=np.min_scalar_type(HH))
+
+    def forward(blocks):
+        for block in blocks:
+            across = np.empty((len(x[block]), C, H, W_out), dtype=x.dtype)
+            _first_maxima(_shifts(x[block], 3, WW, stride), across, best_column[block])
+            _first_maxima(_shifts(across, 2, HH, stride), out[block], best_row[block])
+
+    _in_blocks(forward, N, 2 * x.nbytes // max(N, 1))
+    return out, (x.shape, pool_param, best_row, best_column)
 
 
 def max_pool_backward_fast(dout, cache):
     """Gradient dx of max_pool_forward_fast: the first maximum of each window takes dout."""
-    x, pool_param = cache
+    shape, pool_param, best_row, best_column = cache
     HH, WW, stride = (pool_param[key] for key in ("pool_height", "pool_width", "stride"))
-    out = _windows(x, (HH, WW), stride).max(axis=(4, 5))
-    H_out, W_out = out.shape[2:]
-    dx = np.zeros(x.shape, dtype=dout.dtype)
-    waiting = np.ones(out.shape, dtype=bool)
-    for i in range(HH):
-        for j in range(WW):
-            at = np.s_[:, :, i : i + stride * H_out : stride, j : j + stride * W_out : stride]
-            first = (x[at] == out) & waiting
-            dx[at] += np.where(first, dout, 0)
-            waiting &= ~first
+    dx = np.empty(shape, dtype=dout.dtype)
+
+    def backward(blocks):
+        for block in blocks:
+            dacross = np.empty(best_column[block].shape, dtype=dout.dtype)
+            _give_back(dout[block], best_row[block], dacross, 2, HH, stride)
+            _give_back(dacross, best_column[block], dx[block], 3, WW, stride)
+
+    _in_blocks(backward, shape[0], 2 * dx.nbytes // max(shape[0], 1))
     return dx
+
+
+def _shifts(x, axis, window, stride):
+    """Views of x: for each offset into a window, the entries there of all windows along axis."""
+    positions = 1 + (x.shape[axis] - window) // stride
+    before = (slice(None),) * axis
+    return [x[(*before, slice(i, i + stride * positions, stride))] for i in range(window)]
+
+
+def _first_maxima(candidates, out, winner):
+    """Write the entrywise maxima into out, and which candidate is the first to reach them."""
+    np.copyto(out, candidates[0])
+    winner[...] = 0
+    for i, candidate in enumerate(candidates[1:], start=1):
+        better = candidate > out
+        np.maximum(winner, better * winner.dtype.type(i), out=winner)
+        np.maximum(out, candidate, out=out)
+
+
+def _give_back(dout, winner, dx, axis, window, stride):
+    """Fill dx with dout where each winner stood, the transpose of taking the maxima along axis."""
+    tiles = stride == window and dx.shape[axis] == window * dout.shape[axis]
+    if not tiles:
+        dx[...] = 0
+    for i, share in enumerate(_shifts(dx, axis, window, stride)):
+        if tiles:
+            np.multiply(dout, winner == i, out=share)
+        else:
+            share += dout * (winner == i)
 
 
 def max_pool_forward_reshape(x, pool_param):
@@ -92,11 +302,20 @@ def max_pool_forward_reshape(x, pool_param):
             "max_pool_forward_reshape needs pool_height = pool_width = stride, a divisor of the "
             f"images' height and width; got {pool_param} for {H} x {W}"
         )
-    windows = x.reshape(N, C, H // size, size, W // size, size)
-    return windows.max(axis=(3, 5)), (x, pool_param)
+    tiled = x.reshape(N, C, H // size, size, W // size, size)
+    windows = tiled.transpose(0, 1, 2, 4, 3, 5).reshape(N, C, H // size, W // size, -1)
+    return windows.max(axis=4), (x.shape, windows.argmax(axis=4))
 
 
-max_pool_backward_reshape = max_pool_backward_fast
+def max_pool_backward_reshape(dout, cache):
+    """Gradient dx of max_pool_forward_reshape: the first maximum of each window takes dout."""
+    shape, best = cache
+    N, C, H_out, W_out = dout.shape
+    size = shape[2] // H_out
+    windows = np.zeros((*dout.shape, size * size), dtype=dout.dtype)
+    np.put_along_axis(windows, best[..., None], dout[..., None], axis=4)
+    tiled = windows.reshape(N, C, H_out, W_out, size, size)
+    return tiled.transpose(0, 1, 2, 4, 3, 5).reshape(shape)
 
 
 def max_pool_forward_im2col(x, pool_param):
@@ -118,12 +337,3 @@ def max_pool_backward_im2col(dout, cache):
     dcols = np.zeros((HH * WW, len(best)), dtype=dout.dtype)
     dcols[best, np.arange(len(best))] = dout.transpose(2, 3, 0, 1).ravel()
     return col2im_indices(dcols, (N * C, 1, H, W), HH, WW, 0, stride).reshape(N, C, H, W)
-
-
-def _padded(x, pad):
-    return np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-
-
-def _windows(x, shape, stride):
-    """View (N, C, H', W', HH, WW) of x (N, C, H, W)."""
-    return sliding_window_view(x, shape, axis=(2, 3))[:, :, ::stride, ::stride]
