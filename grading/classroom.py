@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from grading.store import Store
 ASSIGNMENT = "assignment2"
 COURSE = ROOT / "build" / "course"
 DEMO = ROOT / "build" / "demo"  # a course of its own: a real class is never touched by a demo
+Grader = Callable[[Path, Path], None]
 LONGEST = 900.0  # seconds for one submission, should the engine's own deadlines fail
 
 
@@ -82,7 +83,12 @@ def grade(course: Path, workers: int | None = None) -> int:
     return len(failed)
 
 
-def grade_in_parallel(course: Path, workers: int) -> dict[str, str]:
+def grade_one(course: Path, folder: Path) -> None:
+    """Grade one submission into the store; runs in a process of its own."""
+    Store(course).grade(folder)
+
+
+def grade_in_parallel(course: Path, workers: int, one: Grader = grade_one) -> dict[str, str]:
     """Fill the outcome store, one process a submission; student -> why there is no outcome."""
     store, pending, failed = Store(course), {}, {}
     for student, folder in submissions(course).items():
@@ -98,7 +104,7 @@ def grade_in_parallel(course: Path, workers: int) -> dict[str, str]:
     while waiting or running:
         while waiting and len(running) < workers:
             key, (student, folder) = waiting.pop(0)
-            process = context.Process(target=_grade_one, args=(course, folder), name=student)
+            process = context.Process(target=one, args=(course, folder), name=student)
             process.start()
             running[process.sentinel] = process, key, student, time.monotonic()
         for sentinel in _finished(running):
@@ -119,10 +125,6 @@ def _finished(running: dict) -> list:
         if time.monotonic() - start > LONGEST:
             process.kill()
     return done
-
-
-def _grade_one(course: Path, folder: Path) -> None:
-    Store(course).grade(folder)
 
 
 def _repair_all(course: Path) -> None:

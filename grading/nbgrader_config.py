@@ -65,7 +65,6 @@ def configure(c: Any, root: Path | str) -> None:
     c.OverwriteCells.add_missing_cells = True
     c.LimitOutput.max_lines = 400
     c.LimitOutput.max_traceback = 60
-    c.HTMLExporter.sanitize_html = True
 
 
 def _course_folder(root: Path) -> Path:

@@ -1,0 +1,315 @@
+"""A class of broken submissions through nbgrader's own commands, and the class run around them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import nbformat
+import pytest
+import small_course
+from nbgrader import utils
+from nbgrader.api import Gradebook
+
+from grading import classroom, examples, grades, preprocessors
+from grading.store import Store
+from grading.zip_collect import student_id
+
+slow = pytest.mark.slow
+fast = pytest.mark.fast
+
+
+@pytest.fixture(scope="module")
+def course() -> Path:
+    return small_course.graded_course()
+
+
+@pytest.fixture(scope="module")
+def scores(course: Path) -> dict[str, dict[str, tuple[float | None, bool]]]:
+    """Student -> check -> (score, waits for a human)."""
+    with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
+        return {
+            submission.student.id: {
+                grade.name: (grade.auto_score, grade.needs_manual_grade)
+                for notebook in submission.notebooks
+                for grade in notebook.grades
+            }
+            for submission in gradebook.assignment_submissions("assignment2")
+        }
+
+
+def graded_cells(course: Path, student: str, name: str = "FullyConnectedNets") -> dict:
+    path = course / "autograded" / student / "assignment2" / f"{name}.ipynb"
+    cells = nbformat.read(path, as_version=4).cells
+    return {c.metadata.nbgrader.grade_id: c for c in cells if "nbgrader" in c.metadata}
+
+
+def feedback(course: Path, student: str, name: str = "FullyConnectedNets") -> str:
+    return (course / "feedback" / student / "assignment2" / f"{name}.html").read_text()
+
+
+@slow
+def test_every_student_is_graded(course, scores):
+    """Does everybody who handed in anything have grades and feedback for every notebook?"""
+    students = small_course.class_of_students(Path("canary"))
+    assert set(scores) == set(students)
+    for student in students:
+        assert set(scores[student]) == {"affine_forward", "relu_forward", "softmax_loss", "fc_q1",
+                                        "dropout_forward", "dropout_q1"}
+        assert feedback(course, student) and feedback(course, student, "Dropout")
+
+
+@slow
+@pytest.mark.parametrize("student", ["ann", "Zoë Ångström-Ő", "truncated", "vandal"])
+def test_points_and_message_together(course, scores, student):
+    """Are partial points and the sentence that explains them both there, repaired or not?"""
+    earned = {name: score for name, (score, _) in scores[student].items()}
+    assert earned["affine_forward"] == 1.0
+    assert earned["softmax_loss"] == pytest.approx(1.2)
+    assert earned["dropout_forward"] == 2.0
+    cell = graded_cells(course, student)["softmax_loss"]
+    assert utils.determine_grade(cell) == (pytest.approx(1.2), 2.0)
+    assert "the sum is not divided by N" in feedback(course, student)
+    assert "(Score: 1.2 / 2.0)" in feedback(course, student)
+
+
+@slow
+def test_fails_closed(scores):
+    """Does a check without an outcome, or with an odd number of points, earn nothing?"""
+    assert scores["no outcome"]["affine_forward"] == (1.0, False)
+    assert scores["no outcome"]["softmax_loss"] == (0.0, False)
+    assert scores["no outcome"]["dropout_forward"] == (0.0, False)
+    assert [scores["odd"][name][0] for name in ("affine_forward", "relu_forward", "softmax_loss",
+                                                "dropout_forward")] == [0.0, 0.0, 0.0, 2.0]
+
+
+@slow
+def test_questions_wait_for_a_human(scores):
+    """Is a written answer waiting for its grader, and an untouched one zero?"""
+    assert scores["ann"]["fc_q1"] == (None, True)
+    assert scores["nothing"]["fc_q1"] == (0.0, False)
+
+
+@slow
+def test_nothing_of_a_student_runs(course):
+    """Is a student's code never executed by nbgrader, in a check cell or elsewhere?"""
+    assert not (course.parent / "canary").exists()
+    assert graded_cells(course, "vandal")["affine_forward"].source == 'check("affine_forward")'
+    assert "bonus" not in graded_cells(course, "vandal")
+
+
+@slow
+def test_nothing_of_a_student_runs_in_a_browser(course):
+    """Are a student's scripts text, in the notebook that the formgrader shows and in feedback?"""
+    notebook = (course / "autograded/vandal/assignment2/FullyConnectedNets.ipynb").read_text()
+    assert "<script>alert" not in notebook
+    assert "<script>alert" not in feedback(course, "vandal")
+
+
+@slow
+def test_plots_are_kept(course):
+    """Are the student's plots in the graded notebook and in the feedback?"""
+    notebook = (course / "autograded/ann/assignment2/FullyConnectedNets.ipynb").read_text()
+    assert small_course.PNG in notebook
+    assert small_course.PNG in feedback(course, "ann")
+
+
+@slow
+def test_repairs_are_told(course):
+    """Does the student read what was repaired, and the instructor too?"""
+    assert "What we repaired" not in feedback(course, "ann")
+    assert "was taken as FullyConnectedNets.ipynb" in feedback(course, "Zoë Ångström-Ő")
+    assert "damaged or cut short" in feedback(course, "truncated")
+    assert "could not be opened as a zip archive" in feedback(course, "not a zip")
+    assert "may not be edited" in feedback(course, "vandal")
+    table = {row.student: row for row in grades.rows(course)}
+    assert table["ann"].repairs == []
+    assert any("was taken as" in str(r) for r in table["Zoë Ångström-Ő"].repairs)
+    original = course / "originals/Zoë Ångström-Ő/my work/FullyConnectedNets (1).ipynb"
+    assert original.is_file()
+
+
+@slow
+def test_export(course):
+    """Does nbgrader's own export have every student's total?"""
+    with (course / "grades.csv").open() as file:
+        exported = {line["student_id"]: float(line["score"]) for line in csv.DictReader(file)}
+    assert exported["ann"] == exported["vandal"] == pytest.approx(5.2)
+    assert exported["not a zip"] == 0.0
+    assert set(exported) == set(small_course.class_of_students(Path("canary")))
+
+
+@slow
+def test_table_of_grades(course, tmp_path):
+    """Does our table have a column a check, what waits for a human, the level, the repairs?"""
+    grades.write(grades.rows(course), tmp_path / "grades.csv")
+    with (tmp_path / "grades.csv").open() as file:
+        table = {line["student"]: line for line in csv.DictReader(file)}
+    assert table["ann"]["softmax_loss"] == "1.2"
+    assert table["ann"]["fc_q1"] == "" and table["ann"]["manual_pending"] == "2.0"
+    assert table["ann"]["level"] == "process" and table["ann"]["max"] == "8.0"
+    assert "cut short" in table["truncated"]["repairs"]
+
+
+@slow
+def test_a_second_run_grades_what_changed(course, capsys):
+    """After one late submission, is that one graded again and nobody else?"""
+    before = {p: p.stat().st_mtime_ns for p in course.glob("autograded/*/*/*.ipynb")}
+    late = course / "submitted/nothing/assignment2/cs231n/layers.py"
+    late.parent.mkdir(exist_ok=True)
+    late.write_text("# late\n")
+    store = Store(course)
+    store.write(store.key(late.parents[1]), small_course.outcomes())
+    assert classroom.grade(course, workers=1) == 0
+    after = {p: p.stat().st_mtime_ns for p in course.glob("autograded/*/*/*.ipynb")}
+    assert {p.parts[-3] for p in after if after[p] != before[p]} == {"nothing"}
+    table = {row.student: row.total for row in grades.rows(course)}
+    assert table["nothing"] == 6.0 and table["ann"] == pytest.approx(5.2)
+    assert f"ENTROPY={store.entropy}" in capsys.readouterr().out
+
+
+@slow
+def test_one_failure_never_stops_the_class(tmp_path, monkeypatch):
+    """Is the class graded when one grading process hangs, one dies and one raises?"""
+    monkeypatch.setattr(classroom, "LONGEST", 15.0)
+    for name in ("hangs", "dies", "fails", "ann", "bob"):
+        folder = tmp_path / "submitted" / name / "assignment2" / "cs231n"
+        folder.mkdir(parents=True)
+        (folder / "layers.py").write_text(f"# {name}\n")
+    failed = classroom.grade_in_parallel(tmp_path, 4, small_course.badly)
+    assert sorted(failed) == ["dies", "fails", "hangs"]
+    assert "code 7" in failed["dies"]
+    assert sorted((tmp_path / "calls").read_text().split()) == ["ann", "bob"]
+    assert sorted(classroom.grade_in_parallel(tmp_path, 2, small_course.well)) == []
+    calls = (tmp_path / "calls").read_text().split()
+    assert sorted(calls) == ["ann", "bob", "dies", "fails", "hangs"]
+
+
+@slow
+def test_example_students(tmp_path):
+    """Do the engine and the examples agree on what each example student earns?"""
+    released = tmp_path / "release"
+    released.mkdir()
+    for name in small_course.CHECKS:
+        nbformat.write(small_course.source_notebook(name), released / f"{name}.ipynb")
+    earned = {}
+    for student in ("complete", "wrong", "exit", "syntax error"):
+        folder = tmp_path / student
+        for name, data in examples.handed_in(examples.CLASS[student], released).items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+        names = ["affine_forward", "relu_forward", "softmax_loss", "batchnorm_forward"]
+        from grading.grade import grade_submission
+
+        found = grade_submission(folder, entropy=3, names=names)
+        earned[student] = [found[name].passed for name in names]
+        if student == "wrong":
+            said = "".join(preprocessors.report.text(outcome) for outcome in found.values())
+            assert not re.search(r"\d\.\d{3,}", said)  # an entry of an array, to many digits
+    assert earned == {
+        "complete": [True, True, True, True],
+        "wrong": [True, True, False, False],
+        "exit": [True, False, True, True],
+        "syntax error": [False, False, False, False],
+    }
+
+
+@fast
+@pytest.mark.parametrize("points", [float("nan"), float("inf"), True, None, "3"])
+def test_points_that_are_no_number(points):
+    """Is anything but a finite number of points no grade at all?"""
+    outcome = replace(small_course.outcome("softmax_loss"), points=points)
+    assert preprocessors.scaled(outcome, 2.0) is None
+
+
+@fast
+@pytest.mark.parametrize(("points", "expected"), [(-1.0, 0.0), (0.5, 0.5), (2, 2.0), (9.0, 2.0)])
+def test_points_stay_in_range(points, expected):
+    """Do points stay in [0, max], as a plain float?"""
+    outcome = replace(small_course.outcome("softmax_loss"), points=points)
+    assert preprocessors.scaled(outcome, 2.0) == expected
+    assert type(preprocessors.scaled(outcome, 2.0)) is float
+
+
+@fast
+@pytest.mark.parametrize(
+    ("name", "student"),
+    [
+        ("ann_hw.zip", "ann"),
+        ("Zoë Ångström_hw (1).zip", "Zoë Ångström"),
+        ("Zoe\u0308_hw.zip", "Zo\u00eb"),
+        ("o'brien-2_hw-Copy1.zip", "o'brien-2"),
+        ("a[b]*?{c}_hw.zip", "a_b____c_"),
+        ("=cmd|x_hw.zip", "_cmd_x"),
+        ("..zip", "unnamed"),
+        ("王小明_assignment2.ZIP", "王小明"),
+    ],
+)
+def test_student_names(name, student):
+    """Is the student's name read from the archive's, without what paths and patterns obey?"""
+    assert student_id(name) == student
+
+
+@fast
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", " =1"])
+def test_formulas(text):
+    """Is a text that a spreadsheet would run made a text?"""
+    assert grades.harmless(text) == f"'{text}"
+    assert grades.harmless("ann") == "ann"
+
+
+@fast
+def test_entropy(tmp_path, monkeypatch):
+    """Is the entropy fresh once, the same from then on, and the one that ENTROPY says?"""
+    monkeypatch.delenv("ENTROPY", raising=False)
+    first = Store(tmp_path).entropy
+    assert Store(tmp_path).entropy == first != Store(tmp_path / "other").entropy
+    monkeypatch.setenv("ENTROPY", "7")
+    assert Store(tmp_path).entropy == 7
+    monkeypatch.delenv("ENTROPY")
+    assert Store(tmp_path).entropy == 7
+
+
+@fast
+def test_store(tmp_path):
+    """Does an outcome come back as it went in, and a damaged file count as none?"""
+    store = Store(tmp_path)
+    store.write("key", small_course.outcomes())
+    assert store.read("key") == small_course.outcomes()
+    (tmp_path / "outcomes/key.json").write_text('{"affine_forward": "{"}')
+    assert store.read("key") is None and store.read("other") is None
+
+
+@fast
+def test_key_follows_content(tmp_path, monkeypatch):
+    """Does the key change with what is graded, and with nothing else?"""
+    monkeypatch.setenv("ENTROPY", "1")
+    folder = tmp_path / "s"
+    (folder / "cs231n").mkdir(parents=True)
+    (folder / "cs231n/layers.py").write_text("x = 1")
+    store = Store(tmp_path)
+    first = store.key(folder)
+    (folder / "Dropout.ipynb").write_text("{}")
+    (folder / "numpy.py").write_text("x = 1")
+    assert store.key(folder) == first
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints/resnet18_cifar10.safetensors").write_bytes(b"1")
+    second = store.key(folder)
+    (folder / "cs231n/layers.py").write_text("x = 2")
+    third = store.key(folder)
+    monkeypatch.setenv("ENTROPY", "2")
+    assert len({first, second, third, store.key(folder)}) == 4
+
+
+@fast
+def test_examples_fit_the_masters(tmp_path):
+    """Can every example be made, each substitution standing once in its file?"""
+    notebook = small_course.source_notebook("Dropout")
+    nbformat.write(notebook, tmp_path / "Dropout.ipynb")
+    for example in examples.CLASS.values():
+        made = examples.handed_in(example, tmp_path)
+        assert "cs231n/layers.py" in made
+        assert json.loads(made["Dropout.ipynb"]) if "Dropout.ipynb" in made else True
