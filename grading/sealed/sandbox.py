@@ -28,8 +28,8 @@ class Limits:
     case_seconds: float = 10.0
     start_seconds: float = 60.0
     cpu_seconds: int = 300
-    address_space: int = 4 << 30
-    memory: int = 2 << 30
+    address_space: int = 2 << 30
+    memory: int = 1 << 30
     file_size: int = 16 << 20
     open_files: int = 256
     processes: int = 64
@@ -65,8 +65,8 @@ class Child:
         seal = isolation.seal(tree, limits.torch) if level == "sealed" else []
         command = [*self.group.enter(), *seal, sys.executable, "-I", str(WORKER), str(tree)]
         command += [str(request_out), str(reply_in)]
-        for value in ("address_space", "cpu_seconds", "file_size", "open_files", "processes"):
-            command.append(str(getattr(limits, value)))
+        numbers = ("address_space", "cpu_seconds", "file_size", "open_files", "processes", "torch")
+        command += [str(int(getattr(limits, name))) for name in numbers]
         try:
             self.process = subprocess.Popen(
                 command,
@@ -167,6 +167,9 @@ class Child:
             return "the program closed its line to the grader"
         if code > 128:  # how bubblewrap says that its child was ended by a signal
             code = 128 - code
+        if -code == signal.SIGKILL:
+            limit = f"{self.limits.memory / 2**30:g} GB of memory or {self.limits.cpu_seconds} s"
+            return f"the program was killed, as happens to one that takes more than {limit}"
         if code < 0:
             return f"the program was ended by {signal.Signals(-code).name}"
         return f"the program ended itself (exit status {code}) instead of returning an answer"

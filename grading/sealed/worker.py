@@ -134,7 +134,7 @@ def kind(value: Any) -> str:
 def plain(value: Any, depth: int = 0) -> Any:
     """A value as it can cross: tensors as arrays, the rest as the wire packs it."""
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, torch.Tensor):
+    if torch is not None and isinstance(value, getattr(torch, "Tensor", ())):
         return value.detach().cpu().numpy()
     if depth < 8 and isinstance(value, dict):
         return {str(key): plain(item, depth + 1) for key, item in value.items()}
@@ -299,5 +299,8 @@ def limit(
 
 
 if __name__ == "__main__":
-    limit(*map(int, sys.argv[4:9]))
+    *numbers, torch_allowed = map(int, sys.argv[4:10])
+    limit(*numbers)
+    if not torch_allowed:
+        sys.modules.update(torch=None, torchvision=None)  # as if they were not installed
     serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,202 @@
+"""The wall: a student's code in a child, within limits, whatever it does."""
+
+import os
+import shutil
+import time
+
+import pytest
+
+from grading.grade import grade_submission
+from grading.sealed import isolation, sandbox
+from grading.sealed.sandbox import Limits
+
+LEVELS = ["process"] + (["sealed"] if isolation.level().name == "sealed" else [])
+SEALED = pytest.mark.skipif("sealed" not in LEVELS, reason="this machine cannot seal")
+QUICK = Limits(case_seconds=2.0)
+NAMES = ["affine_forward", "relu_forward", "sgd_momentum"]
+IMPORT = "import numpy as np\n"
+
+
+@pytest.fixture(params=LEVELS)
+def level(request):
+    return request.param
+
+
+@pytest.fixture
+def grade(solved, tmp_path, level):
+    """Grades the solved tree with `code` put at the top of layers.py, or in a function."""
+
+    def graded(code="", inside="", names=NAMES, at=level, **options):
+        folder = tmp_path / "submission"
+        shutil.copytree(solved, folder, dirs_exist_ok=True)
+        path = folder / "cs231n" / "layers.py"
+        text = path.read_text().replace(IMPORT, IMPORT + code, 1)
+        if inside:
+            head, body = text.split("def relu_forward(x):", 1)
+            doc, rest = body.split('"""', 2)[1:]
+            text = f'{head}def relu_forward(x):\n    """{doc}"""\n    {inside}\n{rest}'
+        path.write_text(text)
+        options.setdefault("limits", QUICK)
+        return grade_submission(folder, entropy=7, level=at, names=names, **options)
+
+    return graded
+
+
+def test_a_machine_with_bubblewrap_seals():
+    """Does this machine offer what the tests below are about?"""
+    if shutil.which("bwrap") is None:
+        pytest.fail(f"bubblewrap is missing: {isolation.INSTALL}")
+    assert isolation.level().name in ("sealed", "process")
+    assert isolation.level().reason
+
+
+def test_honest_code_earns_all_points(grade, level):
+    """Does the wall cost honest code nothing, and is the level in the outcome?"""
+    outcomes = grade()
+    assert all(outcome.passed for outcome in outcomes.values())
+    assert {outcome.level for outcome in outcomes.values()} == {level}
+
+
+def test_an_endless_loop_costs_its_own_check(grade):
+    """Does a loop without end lose its check, by its deadline, and no other?"""
+    start = time.monotonic()
+    outcomes = grade(inside="while True: pass")
+    assert [outcomes[name].points for name in NAMES] == [1.0, 0.0, 1.0]
+    assert "2 seconds" in outcomes["relu_forward"].summary
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize(
+    "inside, said",
+    [
+        ("import os; os._exit(3)", "exit status 3"),
+        ("import os; os.kill(os.getpid(), 11)", "SIGSEGV"),
+        ("import sys; sys.exit(0)", "SystemExit"),
+        ("raise MemoryError", "MemoryError"),
+        ("return bytearray(10 << 30)", "MemoryError"),
+    ],
+)
+def test_a_child_that_ends_costs_its_own_check(grade, inside, said):
+    """Is a crash, an exit or too much memory told in words, the next check untouched?"""
+    outcomes = grade(inside=inside)
+    assert [outcomes[name].points for name in NAMES] == [1.0, 0.0, 1.0]
+    assert said in outcomes["relu_forward"].summary
+
+
+def test_a_module_that_hangs_is_waited_for_once(grade):
+    """Does a layers.py that never finishes importing cost one deadline, not one a check?"""
+    start = time.monotonic()
+    names = ["affine_forward", "affine_backward", "relu_forward", "relu_backward", "sgd_momentum"]
+    outcomes = grade(code="while True: pass\n", names=names)
+    assert [outcomes[name].points for name in names] == [0, 0, 0, 0, 1.0]
+    assert time.monotonic() - start < 4 * QUICK.case_seconds + 6
+
+
+def test_output_is_kept_apart_from_answers(grade):
+    """Can what a student prints, at any length and on any descriptor, disturb an answer?"""
+    code = "import os, sys\nprint('A' * 100_000)\nos.write(1, b'c231' * 1000)\n"
+    outcomes = grade(code=code, inside="print('hello'); sys.stderr.write('there')")
+    assert all(outcome.passed for outcome in outcomes.values())
+
+
+def test_a_forged_reply_is_no_answer_to_the_question(grade):
+    """Does a frame written to every descriptor in place of an answer earn anything?"""
+    code = (
+        "import os\n"
+        "from json import dumps\n"
+        "tree = dumps({'d': [['task', {'i': '999'}], ['case', {'i': '0'}]]}).encode()\n"
+        "frame = b'c231' + len(tree).to_bytes(4, 'little') + bytes(8) + tree\n"
+        "for descriptor in range(3, 64):\n"
+        "    try:\n"
+        "        os.write(descriptor, frame)\n"
+        "    except OSError:\n"
+        "        pass\n"
+    )
+    outcomes = grade(code=code)
+    assert outcomes["affine_forward"].points == 0.0
+    assert outcomes["sgd_momentum"].points == 1.0
+
+
+def test_numpy_checks_run_where_torch_cannot_be_found(grade):
+    """Is torch, which could differentiate for the student, out of reach of numpy checks?"""
+    outcomes = grade(inside="import torch")
+    assert "torch" in outcomes["relu_forward"].summary
+    assert outcomes["relu_forward"].points == 0.0
+
+
+@SEALED
+@pytest.mark.parametrize("level", ["sealed"])
+def test_forks_are_bounded(grade, level):
+    """Do 400 forks end at the limit, with the other checks still graded?"""
+    code = (
+        "import os, time\n"
+        "def many():\n"
+        "    for number in range(400):\n"
+        "        if os.fork() == 0:\n"
+        "            time.sleep(60)\n"
+    )
+    outcomes = grade(code=code, inside="many()")
+    assert "BlockingIOError" in outcomes["relu_forward"].summary
+    assert outcomes["sgd_momentum"].points == 1.0
+
+
+@SEALED
+@pytest.mark.parametrize("level", ["sealed"])
+@pytest.mark.parametrize(
+    "inside, said",
+    [
+        ("open('/usr/x', 'w')", "Read-only file system"),
+        ("open(__file__, 'w')", "Read-only file system"),
+        ("open('/dev/shm/x', 'w')", "Read-only file system"),
+        ("import os; os.setuid(0)", "Invalid argument"),
+        ("import os; os.listdir('/home')", "No such file"),
+        ("import socket; socket.create_connection(('127.0.0.1', 22), 1)", "refused"),
+        ("import socket; socket.create_connection(('192.0.2.1', 80), 1)", "unreachable"),
+        ("open('big', 'wb').write(bytes(40 << 20))", "File too large"),
+        ("import grading", "No module named 'grading"),
+    ],
+)
+def test_what_is_sealed_cannot_be_reached(grade, level, inside, said):
+    """Is each way out of the sealed child closed, and told in words?"""
+    outcome = grade(inside=inside)["relu_forward"]
+    assert outcome.points == 0.0 and said in outcome.summary
+
+
+@SEALED
+@pytest.mark.parametrize("level", ["sealed"])
+def test_nothing_outlives_its_grading(grade, level, tmp_path):
+    """Is a daemon gone when its submission has been graded?"""
+    mark = f"outlive-{tmp_path.name}-{os.getpid()}"
+    code = (
+        "import os, sys\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    if os.fork() == 0:\n"
+        f"        sleep = 'import time; time.sleep(99)  # {mark}'\n"
+        "        os.execv(sys.executable, ['python', '-c', sleep])\n"
+        "    os._exit(0)\n"
+    )
+    grade(code=code)
+    time.sleep(0.2)
+    commands = []
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{process}/cmdline", "rb") as file:
+                commands.append(file.read().decode(errors="replace"))
+        except OSError:
+            continue
+    assert not [command for command in commands if mark in command]
+
+
+def test_control_groups_are_taken_away():
+    """Is no control group left behind, with or without a process in it?"""
+    group = isolation.ControlGroup(1 << 30, 16)
+    folders = list(group.folders)
+    group.remove()
+    assert not [folder for folder in folders if folder.exists()]
+
+
+def test_limits_for_torch_lift_the_address_space():
+    """Does torch, which reserves far more than it uses, get no limit of address space?"""
+    assert sandbox.torch_limits(QUICK).address_space == -1
+    assert sandbox.torch_limits(QUICK).memory > QUICK.memory
