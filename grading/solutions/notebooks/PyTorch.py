@@ -50,6 +50,9 @@ from cs231n.predict import class_names, load_resnet18, write_submission
 from cs231n.vis_utils import visualize_grid
 from grading import check
 
+if SMOKE:
+    torch.set_num_threads(1)   # nets this small gain nothing from more
+
 # %% [markdown]
 # One look for all figures: a palette that colour-blind readers can tell apart (Okabe and Ito), light grids, moderate size.
 
@@ -513,9 +516,9 @@ print(f"{checkpoint.name}: width {net.conv1.out_channels}, "
 fig, ax = plt.subplots(figsize=(8, 1.6))
 ax.barh([0], [100 * val_accuracy], color=BLUE if val_accuracy >= 0.7 else RED)
 for mark, text in ((70, "pass mark"), (88.6, "to beat")):
-    ax.axvline(mark, color=GREY, linestyle="--")
-    ax.text(mark, 0.5, f" {text} {mark} %", va="bottom", ha="center", color=GREY)
-ax.set(xlim=(0, 100), ylim=(-0.5, 0.75), yticks=[], xlabel=f"validation accuracy (%), {SOURCE}")
+    ax.axvline(mark, ymax=0.72, color=GREY, linestyle="--")
+    ax.text(mark, 0.5, f"{text} {mark} %", va="bottom", ha="center", color=GREY)
+ax.set(xlim=(0, 100), ylim=(-0.5, 0.9), yticks=[], xlabel=f"validation accuracy (%), {SOURCE}")
 ax.grid(False)
 plt.show()
 
@@ -646,13 +649,13 @@ def pretrained_resnet34():
 pretrained = None if SMOKE else pretrained_resnet34()
 
 # %% [markdown]
-# The body was made for 224 x 224 pixels, and divides height and width by 32: of our images one pixel would be left. So we enlarge them to 96 x 96 first.
+# The body was made for 224 x 224 pixels, and divides height and width by 32: of our images one pixel would be left. So we enlarge them to 64 x 64 first, which leaves 2 x 2.
 
 # %%
 class Transfer(nn.Module):
     """A pretrained body with a new last layer, for small images."""
 
-    def __init__(self, body, num_classes=10, size=96):
+    def __init__(self, body, num_classes=10, size=64):
         super().__init__()
         body.fc = nn.Linear(body.fc.in_features, num_classes)
         self.body, self.size = body, size
@@ -665,7 +668,7 @@ class Transfer(nn.Module):
         self.body.fc.requires_grad_(True)
 
 # %%
-def fine_tune(body, num_train=4000):
+def fine_tune(body, num_train=3000):
     few = dict(data, X_train=data["X_train"][:num_train], y_train=data["y_train"][:num_train])
     model, results = Transfer(body), []
     for frozen, lr in ((True, 0.05), (False, 0.01)):
@@ -675,7 +678,7 @@ def fine_tune(body, num_train=4000):
 
 if pretrained is not None:
     frozen, unfrozen = fine_tune(pretrained)
-    print(f"{SOURCE}, 4000 images: frozen body {frozen:.3f}, all of it {unfrozen:.3f}")
+    print(f"{SOURCE}, 3000 images: frozen body {frozen:.3f}, all of it {unfrozen:.3f}")
 
 # %% [markdown]
 # # What you have now
