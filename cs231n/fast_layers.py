@@ -148,8 +148,10 @@ def _convolve(cols, kernels, H_out):
 
 def _in_blocks(work, N, bytes_per_image):
     """Results of work(blocks) from each thread; blocks are slices that share out N images."""
+    if N * bytes_per_image <= BLOCK_BYTES:  # done sooner than threads can be started
+        return [work([slice(0, N)])]
     cores = _cores()
-    size = max(1, min(BLOCK_BYTES // max(bytes_per_image, 1), -(-N // cores)))
+    size = max(1, min(BLOCK_BYTES // bytes_per_image, -(-N // cores)))
     blocks = iter([slice(start, start + size) for start in range(0, N, size)])
     threads = min(cores, -(-N // size))
     if threads <= 1:

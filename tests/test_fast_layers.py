@@ -1,5 +1,7 @@
 """The fast layers: always the numbers of the naive ones."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -125,6 +127,21 @@ def test_pooling_keeps_float32(kind):
     case = x, {"pool_height": 2, "pool_width": 2, "stride": 2}
     expected = call(layers.max_pool_forward_naive, layers.max_pool_backward_naive, *case)
     assert_equal_numbers(call(*pooling(kind), *case), expected)
+
+
+def test_memory():
+    """Does a large batch take less memory, besides its results, than twice its columns would?"""
+    x = np.ones((256, 16, 16, 16), dtype=np.float32)
+    w, b = np.ones((16, 16, 3, 3), dtype=np.float32), np.ones(16, dtype=np.float32)
+    columns = x.nbytes * 9
+    tracemalloc.start()
+    out, cache = fast_layers.conv_forward_fast(x, w, b, {"stride": 1, "pad": 1})
+    forward = tracemalloc.get_traced_memory()[1] - out.nbytes
+    tracemalloc.reset_peak()
+    dx, _, _ = fast_layers.conv_backward_fast(out, cache)
+    backward = tracemalloc.get_traced_memory()[1] - out.nbytes - dx.nbytes
+    tracemalloc.stop()
+    assert forward < 2 * columns and backward < 2 * columns
 
 
 def test_arguments_stay():
