@@ -15,14 +15,13 @@ ARCHIVE = ROOT / "build" / "dist" / f"{TOP}.zip"
 
 FILES = ("README.md", "Makefile", "requirements.txt", "pyproject.toml", ".gitignore")
 FOLDERS = {"datasets": (".py",), "grading": (".py",), "docs": (".md", ".png", ".svg")}
-LEFT_OUT = ("grading/solutions", "grading/misconceptions")
-# Tests of what is given: they need neither the masters nor a written exercise.
-TESTS: tuple[str, ...] = ()
+# The tests are not listed either: all of them import the solved package.
+LEFT_OUT = ("grading/solutions", "grading/misconceptions", "grading/examples.py")
 
 
 def contents() -> dict[str, bytes]:
     """Path (below the archive's one folder) -> bytes of every file that students get."""
-    names = [*FILES, *GIVEN, *TESTS]
+    names = [*FILES, *GIVEN]
     for folder, endings in FOLDERS.items():
         names += [
             path.relative_to(ROOT).as_posix()
