@@ -755,8 +755,8 @@ check("FullyConnectedNet")
 # Send a batch through ten ReLU layers of 300 units and watch the size of the activations, then send
 # a random gradient back. If $x$ has $D$ entries of mean square $q$, and the weights have variance
 # $\sigma^2$, one ReLU layer gives entries of mean square $\frac12 D \sigma^2 q$. So each layer
-# multiplies the scale by $\sigma \sqrt{D / 2}$. Below 1 the signal **vanishes**, above 1 it **explodes**,
-# both exponentially in depth. The balance is $\sigma = \sqrt{2 / D}$ (He et al., 2015). The
+# multiplies the scale by $\sigma \sqrt{D / 2}$. Below 1 the signal **vanishes**, above 1 it
+# **explodes**, both exponentially in depth. The balance is $\sigma = \sqrt{2 / D}$ (He et al., 2015). The
 # gradient is multiplied by the same kind of factor on its way back.
 
 # %%
