@@ -20,7 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from grading.overlay import ROOT
-from grading.store import Store
+from grading.store import STORED_ONLY, Store
 
 ASSIGNMENT = "assignment2"
 COURSE = ROOT / "build" / "course"
@@ -34,20 +34,16 @@ def submissions(course: Path) -> dict[str, Path]:
     return {path.parent.name: path for path in sorted(course.glob(f"submitted/*/{ASSIGNMENT}"))}
 
 
-def nbgrader(course: Path, *arguments: str, quiet: bool = True) -> int:
-    """Run nbgrader's own command in the course folder; its messages go to `nbgrader.log` too."""
+def nbgrader(course: Path, *arguments: str, **environment: str) -> int:
+    """Run nbgrader's own command in the course folder; its messages go to `nbgrader.log`."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     command = [sys.executable, "-m", "nbgrader", *arguments]
+    environment = {**os.environ, "PATH": path, **environment}
     with (course / "nbgrader.log").open("a") as log:
         log.write(f"\n$ nbgrader {' '.join(arguments)}\n")
         log.flush()
         done = subprocess.run(
-            command,
-            cwd=course,
-            env={**os.environ, "PATH": path},
-            stdout=log if quiet else None,
-            stderr=log if quiet else None,
-            check=False,
+            command, cwd=course, env=environment, stdout=log, stderr=log, check=False
         )
     return done.returncode
 
@@ -72,7 +68,8 @@ def grade(course: Path, workers: int | None = None) -> int:
     print(f"entropy {store.entropy} (ENTROPY={store.entropy} replays this grading)")
     failed = grade_in_parallel(course, workers or os.cpu_count() or 1)
     _forget_stale(course)
-    nbgrader(course, "autograde", ASSIGNMENT)
+    # What could not be graded in a process of its own must not be tried in nbgrader's.
+    nbgrader(course, "autograde", ASSIGNMENT, **{STORED_ONLY: "1"})
     for student in submissions(course):
         if not (course / "autograded" / student / ASSIGNMENT).is_dir():
             failed.setdefault(student, "nbgrader could not convert it")
@@ -93,8 +90,8 @@ def grade_in_parallel(course: Path, workers: int, one: Grader = grade_one) -> di
     store, pending, failed = Store(course), {}, {}
     for student, folder in submissions(course).items():
         key = store.key(folder)
-        if store.read(key) is None:
-            pending.setdefault(key, (student, folder))
+        if key in pending or store.read(key) is None:
+            pending.setdefault(key, {})[student] = folder
     # The server imports torch once; each submission's process is a fork of it.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("forkserver")
@@ -103,15 +100,16 @@ def grade_in_parallel(course: Path, workers: int, one: Grader = grade_one) -> di
     bar = tqdm(total=len(waiting), unit="submission", desc="grading", disable=not waiting)
     while waiting or running:
         while waiting and len(running) < workers:
-            key, (student, folder) = waiting.pop(0)
-            process = context.Process(target=one, args=(course, folder), name=student)
+            key, same = waiting.pop(0)  # students with the same content are graded once
+            process = context.Process(target=one, args=(course, next(iter(same.values()))))
             process.start()
-            running[process.sentinel] = process, key, student, time.monotonic()
+            running[process.sentinel] = process, key, same, time.monotonic()
         for sentinel in _finished(running):
-            process, key, student, _ = running.pop(sentinel)
+            process, key, same, _ = running.pop(sentinel)
             process.join()
             if store.read(key) is None:
-                failed[student] = f"its grading process ended with code {process.exitcode}"
+                reason = f"its grading process ended with code {process.exitcode}"
+                failed |= dict.fromkeys(same, reason)
             process.close()
             bar.update()
     bar.close()
@@ -209,7 +207,7 @@ def _demo_steps(course: Path, examples) -> Iterator[tuple]:
     yield "release the assignment", release
     yield "a class of example students hands in", hand_in
     yield "collect and repair", lambda: collect(course)
-    yield "grade", lambda: grade(course)
+    yield "grade", lambda: grade(course) and 0  # who was not graded is listed, and in the table
     yield "write feedback", lambda: feedback(course)
     yield "grades", lambda: grades(course)
 

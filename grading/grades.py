@@ -26,7 +26,6 @@ class Row:
     pending: float = 0.0
     level: str = ""
     repairs: list[Repair] = field(default_factory=list)
-    collected: bool = True
     graded: bool = True
 
     @property
@@ -38,24 +37,25 @@ def rows(course: Path) -> list[Row]:
     """A row for each student whom the gradebook knows or whose submission was collected."""
     from nbgrader.api import Gradebook, MissingEntry
 
-    from grading.preprocessors import record
+    from grading.preprocessors import mark, record
 
-    collected = {p.parent.name: p for p in sorted(course.glob(f"submitted/*/{ASSIGNMENT}"))}
+    collected = {path.parent.name for path in course.glob(f"submitted/*/{ASSIGNMENT}")}
     store = Store(course)
     found = []
     with Gradebook(database(course)) as gradebook:
-        names = {student.id for student in gradebook.students} | set(collected)
+        names = {student.id for student in gradebook.students} | collected
         for name in sorted(names):
-            row = Row(name, collected=name in collected)
+            row = Row(name)
             try:
                 _fill(row, gradebook.find_submission(ASSIGNMENT, name))
             except MissingEntry:
                 row.graded = False
-            if row.collected:
-                outcomes = store.read(store.key(collected[name])) or {}
+            note = mark(course, name)
+            row.graded = row.graded and note.is_file()
+            if row.graded:
+                outcomes = store.read(note.read_text().split()[-1]) or {}
                 row.level = ", ".join(sorted({o.level for o in outcomes.values()}))
-                row.graded = row.graded and bool(outcomes)
-                row.repairs = recorded(record(course, name))
+            row.repairs = recorded(record(course, name))
             found.append(row)
     return found
 

@@ -99,10 +99,11 @@ class ShowRepairs(NbGraderPreprocessor):
     """Tell the student, at the top of the notebook, what was repaired in the submission."""
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
-        course, student, _ = _where(resources, self.parent)
+        course, student, assignment = _where(resources, self.parent)
         notebook = f"{resources['nbgrader']['notebook']}.ipynb"
-        repairs = repair.recorded(record(course, student))
-        mine = [r for r in repairs if r.path == notebook or not r.path.endswith(".ipynb")]
+        others = {path.name for path in (course / "release" / assignment).glob("*.ipynb")}
+        others.discard(notebook)  # what concerns another notebook is told there
+        mine = [r for r in repair.recorded(record(course, student)) if r.path not in others]
         if mine:
             lines = "\n".join(f"- {line(r)}" for r in mine)
             text = f"**What we repaired in your submission**\n\n{lines}"

@@ -21,6 +21,7 @@ from grading.outcome import Outcome
 from grading.sealed import isolation
 
 ENTROPY = "ENTROPY"  # environment variable: replay a class with this number
+STORED_ONLY = "CS231N_STORED_ONLY"  # environment variable: set while nbgrader only reads
 LEVEL = "LEVEL"  # environment variable: 'sealed' or 'process', how students' code is held
 # What a grade does not depend on; everything else in grading/ does change a grade.
 INDEPENDENT = (
@@ -92,10 +93,15 @@ class Store:
         write_atomically(self.folder / f"{key}.json", json.dumps(stored, ensure_ascii=False))
 
     def grade(self, submission: Path) -> dict[str, Outcome]:
-        """The outcomes of `submission`: the stored ones, or those of grading it now."""
+        """The outcomes of `submission`: the stored ones, or those of grading it now.
+
+        LookupError if they are not stored and this process was told not to grade.
+        """
         key = self.key(submission)
         outcomes = self.read(key)
         if outcomes is None:
+            if os.environ.get(STORED_ONLY):
+                raise LookupError(f"no outcome is stored for {submission}")
             from grading.grade import grade_submission  # imports torch: only when it is needed
 
             outcomes = grade_submission(submission, entropy=self.entropy, level=self.level)
