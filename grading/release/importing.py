@@ -37,7 +37,9 @@ def import_solution(folder: Path, root: Path = ROOT) -> Imported:
     for name in found.missing:
         result.lines.append(f"  not in it: {name}; yours is unchanged")
     result.lines += [f"  ignored {item}" for item in found.ignored]
-    result.lines += _exercises(found.content)
+    others = [name for name in found.missing if (root / name).is_file()]
+    elsewhere = {name: (root / name).read_bytes() for name in others}
+    result.lines += _exercises(found.content, elsewhere)
     return result
 
 
@@ -54,11 +56,14 @@ def _replace(root: Path, name: str, data: bytes, backup: Path) -> str:
     return remark
 
 
-def _exercises(content: dict[str, bytes]) -> list[str]:
+def _exercises(content: dict[str, bytes], elsewhere: dict[str, bytes]) -> list[str]:
+    """What the files that were taken lack; exercises of files that are not in it are no lack."""
     state = progress(content)
     lines = [f"  {problem}" for problem in state.broken]
-    if state.undefined:
-        lines.append(f"  exercises that it does not define: {', '.join(state.undefined)}")
+    nowhere = progress(elsewhere | content).undefined
+    lacking = [name for name in state.undefined if name in nowhere]
+    if lacking:
+        lines.append(f"  exercises that it does not define: {', '.join(lacking)}")
     if state.stubs:
         lines.append(f"  exercises that it leaves unwritten: {', '.join(state.stubs)}")
     return lines
