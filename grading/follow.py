@@ -20,6 +20,7 @@ NEAR = 0.2  # how far the forward may be from the right one, relative to its siz
 H = 1e-5  # step of the central difference
 AGREES = 1e-5  # largest relative difference between derivative and gradient along a direction
 DIRECTIONS = 3
+RIGHT = "right for your forward"
 
 
 def own_forward(
@@ -35,9 +36,10 @@ def own_forward(
         case = next(case for case in cases if case.label == finding.case)
         if not finding.passed and finding.error is not None and case.dtype == "float64":
             if case.own_forward is not None and _is_derivative(check, subject, case, finding.label):
-                findings[i] = replace(finding, passed=True, message="right for your forward")
+                findings[i] = replace(finding, passed=True, message=RIGHT)
     if findings == list(outcome.findings):
         return outcome
+    findings = _in_single(cases, findings)
     remark = f"Judged against your own forward, which is not right yet ({check.forward})."
     now = points(check, cases, findings)
     still = [finding for finding in findings if not finding.passed]
@@ -51,20 +53,36 @@ def own_forward(
     )
 
 
+def _in_single(cases: Sequence[Case], findings: Sequence[Finding]) -> list[Finding]:
+    """The findings with wrong values in float32 passed where those in float64 are right for the
+    student's forward: differences in float32 are too coarse to ask again."""
+    single = {case.label for case in cases if case.dtype == "float32"}
+    right = {f.label for f in findings if f.passed and f.message == RIGHT}
+    right -= {f.label for f in findings if not f.passed and f.case not in single}
+    return [
+        replace(f, passed=True, message=RIGHT)
+        if f.case in single and f.label in right and f.error is not None and f.error > f.tolerance
+        else f
+        for f in findings
+    ]
+
+
 def _is_derivative(check: Check, subject: Subject, case: Case, label: str) -> bool:
     """Whether the gradient agrees with differences of the forward along random directions."""
     own = case.own_forward
     if label not in own.arguments:
         return False
-    position = own.arguments[label]
-    point = np.asarray(own.call.args[position], dtype=np.float64)
+    position, key = own.arguments[label]
+    argument = own.call.args[position]
+    point = np.asarray(argument[key] if key else argument, dtype=np.float64)
     rng = np.random.default_rng(list(label.encode()))
     directions = [rng.normal(size=point.shape) for _ in range(DIRECTIONS)]
     calls = [replace(own.call, returns=("out", "cache"), keep=("cache",))]
     for k, direction in enumerate(directions):
         for sign in (1, -1):
             args = list(own.call.args)
-            args[position] = point + sign * H * direction
+            moved = point + sign * H * direction
+            args[position] = {**argument, key: moved} if key else moved
             names = (f"out{k}{sign:+d}", "cache")
             calls.append(replace(own.call, args=tuple(args), returns=names, keep=("cache",)))
     backward: Call = case.calls[-1]

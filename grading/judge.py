@@ -13,6 +13,7 @@ from grading.checks import ALL
 from grading.checks.case import Case, Check
 from grading.checks.tolerance import compare
 from grading.hints import hint
+from grading.misconceptions import diagnosis
 from grading.outcome import Finding, Outcome
 from grading.subject import Reply, Subject
 
@@ -20,9 +21,12 @@ EDGE_SHARE = 0.4  # edges cost at most this share of a check's points together
 EDGE_STEP = 0.15  # and at most this share for each edge case there is
 
 
-def draw(check: Check, entropy: int) -> list[Case]:
-    """The check's cases for this entropy; the same entropy draws the same cases."""
-    seed = [entropy, *check.name.encode()]
+def draw(check: Check, entropy: int, again: bool = False) -> list[Case]:
+    """The check's cases for this entropy; the same entropy draws the same cases.
+
+    With `again`, the second draw that a diagnosis needs.
+    """
+    seed = [entropy, *check.name.encode(), *([1] if again else [])]
     return check.cases(np.random.default_rng(seed))
 
 
@@ -42,17 +46,7 @@ def run(
         outcome = check.procedure(check, subject, entropy)
     else:
         cases = draw(check, entropy) if cases is None else cases
-        outcome = _judged(check, subject, cases, parts=False)
-    if not outcome.passed and not check.procedure:
-        culprits = [c.name for c in built_on(check) if c.name in earlier]
-        culprits = [name for name in culprits if not earlier[name].passed]
-        if culprits and check.parts:
-            again = _judged(check, subject, cases, parts=True)
-            if again.points > outcome.points:
-                remark = f"Judged with a right {' and '.join(culprits)} in the place of yours."
-                outcome = replace(again, remarks=(*again.remarks, remark))
-        if not outcome.passed and check.forward in culprits:
-            outcome = follow.own_forward(check, subject, cases, outcome, points)
+        outcome = _followed(check, subject, entropy, earlier, cases)
     return replace(
         outcome,
         seconds=round(time.perf_counter() - start, 4),
@@ -61,20 +55,72 @@ def run(
     )
 
 
-def _judged(check: Check, subject: Subject, cases: Sequence[Case], parts: bool) -> Outcome:
+def _followed(
+    check: Check,
+    subject: Subject,
+    entropy: int,
+    earlier: Mapping[str, Outcome],
+    cases: Sequence[Case],
+) -> Outcome:
+    outcome, asked = _judged(check, subject, cases, parts=False)
+    parts = False
+    if outcome.passed:
+        return outcome
+    culprits = [c.name for c in built_on(check) if c.name in earlier]
+    culprits = [name for name in culprits if not earlier[name].passed]
+    if culprits and check.parts:
+        again, asked_again = _judged(check, subject, cases, parts=True)
+        if again.points > outcome.points:
+            remark = f"Judged with a right {' and '.join(culprits)} in the place of yours."
+            outcome = replace(again, remarks=(*again.remarks, remark))
+            asked, parts = asked_again, True
+    if not outcome.passed and check.forward in culprits:
+        outcome = follow.own_forward(check, subject, cases, outcome, points)
+    if outcome.passed:
+        return outcome
+    forward = earlier.get(check.forward or "")
+
+    def ask_again() -> diagnosis.Diagnosis:
+        again, asked = _judged(check, subject, draw(check, entropy, again=True), parts)
+        return diagnosis.Diagnosis(check, with_findings(asked, again.findings), forward)
+
+    kinds = {reply["error"]["kind"] for _, reply in asked if reply["error"]}
+    if kinds & {"lost", "stub", "import"}:
+        return outcome
+    first = diagnosis.Diagnosis(check, with_findings(asked, outcome.findings), forward)
+    names, said = diagnosis.diagnose(first, ask_again)
+    if not said:
+        return outcome
+    summary = f"{said} {outcome.summary}"
+    return replace(outcome, diagnosis=said, known=tuple(names), summary=summary)
+
+
+def with_findings(
+    asked: Sequence[tuple[Case, Reply]], findings: Sequence[Finding]
+) -> list[diagnosis.Asked]:
+    """Each case and its reply, with what was found in it."""
+    return [(c, reply, [f for f in findings if f.case == c.label]) for c, reply in asked]
+
+
+def _judged(
+    check: Check, subject: Subject, cases: Sequence[Case], parts: bool
+) -> tuple[Outcome, list[tuple[Case, Reply]]]:
+    """The outcome of asking once, and what was asked with the reply that counted."""
     replies = list(subject.replies(check, cases, parts))
+    asked = list(zip(cases, replies, strict=True))
+    judged = [judge_case(case, reply) for case, reply in asked]
     second = [(i, case.otherwise) for i, case in enumerate(cases) if case.otherwise is not None]
-    judged = [judge_case(case, reply) for case, reply in zip(cases, replies, strict=True)]
     if second and not all(f.passed for i, _ in second for f in judged[i][0]):
         others = [case for _, case in second]
         for (i, case), reply in zip(second, subject.replies(check, others, parts), strict=True):
             other = judge_case(case, reply)
             if _share(other[0], case) > _share(judged[i][0], cases[i]):
-                judged[i], replies[i] = other, reply
+                judged[i], asked[i] = other, (case, reply)
+    replies = [reply for _, reply in asked]
     findings = [finding for found, _ in judged for finding in found]
     remarks = dict.fromkeys(remark for _, found in judged for remark in found)
     output = next((reply["output"] for reply in replies if reply.get("output")), "")
-    return Outcome(
+    outcome = Outcome(
         check=check.name,
         points=points(check, cases, findings),
         max_points=check.points,
@@ -84,6 +130,7 @@ def _judged(check: Check, subject: Subject, cases: Sequence[Case], parts: bool) 
         error=next((error_text(r["error"]) for r in replies if r["error"]), ""),
         output=output,
     )
+    return outcome, asked
 
 
 def judge_case(case: Case, reply: Reply) -> tuple[list[Finding], list[str]]:

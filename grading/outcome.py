@@ -31,8 +31,9 @@ class Finding:
 class Outcome:
     """The result of one check on one submission.
 
-    `points` lies in [0, `max_points`]. `summary` is the first thing that a student reads. `error`
-    is set when there was no answer to judge (an exception, a deadline, a crash). `remarks` cost
+    `points` lies in [0, `max_points`]. `summary` is the first thing that a student reads; it
+    starts with the `diagnosis`, if there is one, of the mistakes named in `known`. `error` is set
+    when there was no answer to judge (an exception, a deadline, a crash). `remarks` cost
     nothing. `level` says how the student's code was held: 'sealed', 'process' or 'none'.
     """
 
@@ -48,6 +49,8 @@ class Outcome:
     level: str = "none"
     entropy: int | None = None
     evidence: tuple[str, ...] = field(default=())
+    diagnosis: str = ""
+    known: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -65,8 +68,8 @@ class Outcome:
                 Finding(**{k: tuple(v) if isinstance(v, list) else v for k, v in finding.items()})
                 for finding in fields["findings"]
             )
-            for name in ("remarks", "evidence"):
-                fields[name] = tuple(fields[name])
+            for name in ("remarks", "evidence", "known"):
+                fields[name] = tuple(fields.get(name, ()))
             return cls(**fields)
         except (TypeError, KeyError, AttributeError) as problem:
             raise ValueError(f"not an outcome: {problem}") from problem

@@ -37,6 +37,4 @@ def outcome_here(name: str, entropy: int | None = None) -> Outcome:
     if outcome.passed:
         return outcome
     earlier = {c.name: judge.run(c, subject, entropy, {}) for c in judge.built_on(wanted)}
-    if all(found.passed for found in earlier.values()):
-        return outcome
-    return judge.run(wanted, subject, entropy, earlier)
+    return judge.run(wanted, subject, entropy, earlier) if earlier else outcome

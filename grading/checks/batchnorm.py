@@ -174,14 +174,7 @@ def affine_ln_relu(rng: np.random.Generator) -> list[Case]:
     return _sandwich_cases(rng, "affine_ln_relu", reference.layernorm, {})
 
 
-_BN_PARTS = (
-    *network.PARTS,
-    "batchnorm_forward",
-    "batchnorm_backward",
-    "batchnorm_backward_alt",
-    "affine_bn_relu_forward",
-    "affine_bn_relu_backward",
-)
+_BN_PARTS = (*network.PARTS, *network.BATCHNORM_PARTS)
 
 
 @on_notebook(2, exercises=("FullyConnectedNet",), parts=_BN_PARTS)

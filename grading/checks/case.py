@@ -78,10 +78,11 @@ class Case:
 @dataclass(frozen=True)
 class OwnForward:
     """How to differentiate the student's own forward: the call, and which argument each gradient
-    belongs to; `dout` is the upstream gradient of its first answer, `out` the right answer."""
+    belongs to (its position, and the key where it is in a dictionary); `dout` is the upstream
+    gradient of its first answer, `out` the right answer."""
 
     call: Call
-    arguments: Mapping[str, int]
+    arguments: Mapping[str, tuple[int, str]]
     dout: np.ndarray
     out: np.ndarray
 

@@ -213,7 +213,7 @@ def _test_case(rng: np.random.Generator) -> Case:
 @on_notebook(
     2,
     exercises=("FullyConnectedNet",),
-    parts=(*network.PARTS, "dropout_forward", "dropout_backward"),
+    parts=(*network.PARTS, *network.BATCHNORM_PARTS, "dropout_forward", "dropout_backward"),
 )
 def FullyConnectedNet_dropout(rng: np.random.Generator) -> list[Case]:
     return [

@@ -92,11 +92,17 @@ class Layer:
             weights=dict.fromkeys(self.grads, drawn.weight / len(self.grads)),
             own_forward=OwnForward(
                 call=forward,
-                arguments=dict(zip(self.grads[: self.positional], range(9), strict=False)),
+                arguments=self._arguments(drawn),
                 dout=dout,
                 out=out,
             ),
         )
+
+    def _arguments(self, drawn: Drawn) -> dict[str, tuple[int, str]]:
+        """Where in the forward's call the input of each gradient is."""
+        count = len(drawn.inputs) if self.positional is None else self.positional
+        places = [(i, "") if i < count else (count, key) for i, key in enumerate(drawn.inputs)]
+        return dict(zip(self.grads, places, strict=True))
 
     def _forward_call(self, drawn: Drawn) -> Call:
         return Call(

@@ -21,6 +21,13 @@ PARTS = (
     "relu_backward",
     "softmax_loss",
 )
+BATCHNORM_PARTS = (
+    "batchnorm_forward",
+    "batchnorm_backward",
+    "batchnorm_backward_alt",
+    "affine_bn_relu_forward",
+    "affine_bn_relu_backward",
+)
 NET = Kept("net")
 
 

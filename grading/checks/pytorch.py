@@ -109,7 +109,7 @@ def _same_state(want: dict[str, tuple[int, ...]], what: str) -> Law:
     return Law("names and shapes", broken)
 
 
-def _block_shapes(C: int, F: int, stride: int) -> dict[str, tuple[int, ...]]:
+def block_shapes(C: int, F: int, stride: int) -> dict[str, tuple[int, ...]]:
     """Name and shape of everything in the state of a BasicBlock."""
     layers = [("conv1", "bn1", C, 3), ("conv2", "bn2", F, 3)]
     if stride != 1 or C != F:
@@ -126,7 +126,7 @@ def _block_shapes(C: int, F: int, stride: int) -> dict[str, tuple[int, ...]]:
 def _block_case(
     rng: np.random.Generator, label: str, sizes: tuple[int, int, int], training: bool
 ) -> Case:
-    state = _draw_state(rng, _block_shapes(*sizes))
+    state = _draw_state(rng, block_shapes(*sizes))
     x = rng.normal(size=(3, sizes[0], 6, 6))
     block = partial(reference.basic_block, state=state, stride=sizes[2], training=training)
     out = reference.value(block, [x])
@@ -136,7 +136,7 @@ def _block_case(
         Call("tool:load", (MODULE, state), returns=("_done",)),
         Call("tool:forward", (MODULE, x, training), returns=("out",)),
     ]
-    law = _same_state(_block_shapes(*sizes), "BasicBlock")
+    law = _same_state(block_shapes(*sizes), "BasicBlock")
     laws = [Law(law.label, law.broken, weight=0.25)]
     want = {"out": out}
     if training:

@@ -1,0 +1,385 @@
+"""Mistakes of batch norm, layer norm and the sandwich layers."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from grading import reference
+from grading.misconceptions.bank import known
+from grading.misconceptions.layers import changed, layer, write_back
+from grading.misconceptions.normalized import (
+    batch_form,
+    constant,
+    eps_outside,
+    fixed_eps,
+    no_eps,
+    no_root,
+    norm_form,
+    summed,
+    times,
+    unbiased,
+)
+
+batchnorm = partial(layer, "batchnorm_forward")
+layernorm = partial(layer, "layernorm_forward")
+FORWARD = "batchnorm_forward"
+ALL_THREE = ("batchnorm_forward", "batchnorm_backward", "batchnorm_backward_alt")
+
+
+def _nothing(x: np.ndarray, param: dict[str, Any]) -> None:
+    """Statistics that are never written back."""
+
+
+def _overwritten(x: np.ndarray, param: dict[str, Any]) -> None:
+    for key in ("running_mean", "running_var"):
+        param.setdefault(key, np.zeros(x.shape[1], dtype=x.dtype))
+
+
+def _turned_round(x: np.ndarray, param: dict[str, Any]) -> None:
+    write_back(x, param, 1 - param.get("momentum", 0.9))
+
+
+def _batch_alone(x: np.ndarray, param: dict[str, Any]) -> None:
+    write_back(x, param, 0.0)
+
+
+def _other_variance(x: np.ndarray, param: dict[str, Any], of: Any) -> None:
+    old = param.get("running_var", np.zeros(x.shape[1], dtype=x.dtype))
+    write_back(x, param)
+    kept = param.get("momentum", 0.9)
+    param["running_var"] = (kept * old + (1 - kept) * of(x)).astype(x.dtype)
+
+
+def _with_eps(x: np.ndarray, param: dict[str, Any]) -> None:
+    _other_variance(x, param, lambda x: x.var(axis=0) + param.get("eps", 1e-5))
+
+
+def _batch_statistics(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: float) -> Any:
+    return reference.batchnorm(x, gamma, beta, eps)
+
+
+def _not_scaled(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: float) -> Any:
+    return reference.batchnorm_test(x, 1 + 0 * gamma, 0 * beta, mean, var, eps)
+
+
+def _test_eps_outside(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: float) -> Any:
+    hat = (x - reference.tensor(mean)) / (torch.sqrt(reference.tensor(var)) + eps)
+    return gamma * hat + beta
+
+
+_OUTSIDE = (
+    "Epsilon stands inside the root, sqrt(var + eps): it is added to the variance, so that the "
+    "root is never one of 0."
+)
+_UNBIASED = "The variance here is the biased one, divided by the number of values, not by one less."
+
+known(
+    "batch norm: epsilon outside the root",
+    _OUTSIDE,
+    FORWARD,
+    batchnorm(batch_form(root=eps_outside, test=_test_eps_outside)),
+)
+known("batch norm: unbiased variance", _UNBIASED, FORWARD, batchnorm(batch_form(var=unbiased)))
+known(
+    "batch norm: unbiased running variance",
+    "What is written back is the biased variance, the one that the batch was divided by.",
+    FORWARD,
+    batchnorm(
+        batch_form(write=partial(_other_variance, of=lambda x: x.var(axis=0, ddof=1)))
+    ),
+)
+known(
+    "batch norm: no epsilon",
+    "Where a feature is the same in every example its variance is 0: epsilon is missing.",
+    FORWARD,
+    batchnorm(batch_form(root=no_eps)),
+)
+known(
+    "batch norm: epsilon always 1e-5",
+    "bn_param may bring an epsilon of its own; it is not looked at.",
+    FORWARD,
+    batchnorm(batch_form(root=fixed_eps)),
+)
+known(
+    "batch norm: divided by the variance",
+    "What is divided by is the standard deviation; the root of the variance is missing.",
+    ALL_THREE,
+    batchnorm(batch_form(root=no_root)),
+)
+known(
+    "batch norm: over the features of an example",
+    "Batch norm takes its mean and variance over the batch, for each feature by itself. Over the "
+    "features of an example it is layer norm.",
+    ALL_THREE,
+    batchnorm(batch_form(axes=(1,))),
+)
+known(
+    "batch norm: scale and shift left out",
+    "After normalising, each feature gets a scale and a shift of its own, which are learned.",
+    FORWARD,
+    batchnorm(
+        lambda x, g, b, p: (
+            partial(reference.batchnorm, eps=p.get("eps", 1e-5))
+            if p["mode"] == "train" and write_back(x, p) is None
+            else partial(
+                reference.batchnorm_test, mean=p["running_mean"], var=p["running_var"]
+            ),
+            [x, np.ones_like(g), np.zeros_like(b)],
+        ),
+        batch_form(),
+    ),
+)
+known(
+    "batch norm: running statistics not written back",
+    "The running statistics must be in bn_param after the call, or the next batch, and test "
+    "mode, will not find them.",
+    FORWARD,
+    batchnorm(batch_form(write=_nothing)),
+)
+known(
+    "batch norm: running statistics overwritten",
+    "bn_param holds the running statistics from before this batch: are the new ones written "
+    "back, and then overwritten by the old?",
+    FORWARD,
+    batchnorm(batch_form(write=_overwritten)),
+)
+known(
+    "batch norm: momentum turned round",
+    "Here momentum is the share of the running statistics that is kept: the batch has the small "
+    "share. Some libraries mean it the other way round.",
+    FORWARD,
+    batchnorm(batch_form(write=_turned_round)),
+)
+known(
+    "batch norm: running statistics of the last batch alone",
+    "The running statistics are a mean over many batches, not those of the last one.",
+    FORWARD,
+    batchnorm(batch_form(write=_batch_alone)),
+)
+known(
+    "batch norm: running deviation for running variance",
+    "running_var is a mean of variances, not of standard deviations.",
+    FORWARD,
+    batchnorm(batch_form(write=partial(_other_variance, of=lambda x: x.std(axis=0)))),
+)
+known(
+    "batch norm: epsilon in the running variance",
+    "Epsilon is there against division by 0. It does not belong in the running variance.",
+    FORWARD,
+    batchnorm(batch_form(write=_with_eps)),
+)
+known(
+    "batch norm: the batch's statistics in test mode",
+    "In test mode an example's output must not depend on the examples beside it: the running "
+    "statistics take the place of the batch's.",
+    FORWARD,
+    batchnorm(batch_form(test=_batch_statistics)),
+)
+known(
+    "batch norm: no scale and shift in test mode",
+    "Test mode differs in its statistics alone: the learned scale and shift are used there too.",
+    FORWARD,
+    batchnorm(batch_form(test=_not_scaled)),
+)
+known(
+    "batch norm: running statistics in training",
+    "In training the batch is normalised by its own mean and variance; the running ones are "
+    "gathered for later.",
+    FORWARD,
+    batchnorm(batch_form(train_by_running=True), batch_form()),
+)
+
+_TERMS = {
+    "the mean's term forgotten": (
+        "The mean of the batch depends on every x, so it has a path of its own to dx, and that "
+        "one is missing.",
+        {"mean": constant},
+    ),
+    "the variance's term forgotten": (
+        "The variance of the batch depends on every x, so it has a path of its own to dx, and "
+        "that one is missing.",
+        {"var": constant},
+    ),
+    "statistics taken for constants": (
+        "Mean and variance are computed from x: each has a path to dx, and both are missing.",
+        {"mean": constant, "var": constant},
+    ),
+    "the mean's term not divided": (
+        "In the term of the mean, each x has but its share of the mean: a division by their "
+        "number is missing.",
+        {"mean": summed},
+    ),
+    "the variance's term not divided": (
+        "In the term of the variance, each x has but its share: a division by their number is "
+        "missing.",
+        {"var": summed},
+    ),
+    "the square's factor of 2 forgotten": (
+        "The variance is a mean of squares: the derivative of a square brings a factor of 2.",
+        {"var": times(0.5)},
+    ),
+    "sign of the mean's term": (
+        "The mean is subtracted, so its term in dx has the other sign.",
+        {"mean": times(-1)},
+    ),
+    "sign of the variance's term": (
+        "A larger variance makes the output smaller, so its term in dx has the other sign.",
+        {"var": times(-1)},
+    ),
+}
+for _name, (_says, _steps) in _TERMS.items():
+    for _check, _title in (
+        ("batchnorm_backward", "batch norm"),
+        ("batchnorm_backward_alt", "batch norm in one line"),
+    ):
+        _back = batch_form(**_steps)
+        known(f"{_title}: {_name}", _says, _check, batchnorm(back=_back, only=_check))
+    known(
+        f"layer norm: {_name}", _says, "layernorm_backward",
+        layernorm(back=norm_form((1,), **_steps)),
+    )
+
+
+def _x_for_x_hat(g: Any, dout: np.ndarray, inputs: list[np.ndarray]) -> np.ndarray:
+    return (dout * inputs[0]).sum(axis=0)
+
+
+def _without_gamma(g: Any, dout: np.ndarray, inputs: list[np.ndarray], axis: int) -> np.ndarray:
+    def hat(x: Any) -> Any:
+        return reference.normalize(x, [axis], 1e-5)
+
+    return reference.gradients(hat, [inputs[0]], dout)[0]
+
+
+_CHANGES = {
+    "dgamma by x": (
+        "gamma multiplies the normalised x, so its gradient has the normalised x in it, not x.",
+        lambda axis: {"d1": _x_for_x_hat},
+    ),
+    "mean for sum in dgamma": (
+        "gamma is used for every example, so its gradient adds up over the examples; it is no "
+        "mean.",
+        lambda axis: {"d1": lambda g, dout, inputs: g / len(dout)},
+    ),
+    "mean for sum in dbeta": (
+        "beta is added to every example, so its gradient adds up over the examples; it is no "
+        "mean.",
+        lambda axis: {"d2": lambda g, dout, inputs: g / len(dout)},
+    ),
+    "gamma left out of dx": (
+        "On its way back to x the gradient passes the scale gamma first.",
+        lambda axis: {"d0": partial(_without_gamma, axis=axis)},
+    ),
+}
+for _name, (_says, _make) in _CHANGES.items():
+    for _check, _title in (
+        ("batchnorm_backward", "batch norm"),
+        ("batchnorm_backward_alt", "batch norm in one line"),
+    ):
+        _grads = changed(**_make(0))
+        known(f"{_title}: {_name}", _says, _check, batchnorm(grads=_grads, only=_check))
+    known(
+        f"layer norm: {_name}", _says, "layernorm_backward", layernorm(grads=changed(**_make(1)))
+    )
+
+
+known(
+    "layer norm: epsilon outside the root",
+    _OUTSIDE,
+    "layernorm_forward",
+    layernorm(norm_form((1,), root=eps_outside)),
+)
+known(
+    "layer norm: unbiased variance",
+    _UNBIASED,
+    "layernorm_forward",
+    layernorm(norm_form((1,), var=unbiased)),
+)
+known(
+    "layer norm: epsilon always 1e-5",
+    "ln_param may bring an epsilon of its own; it is not looked at.",
+    "layernorm_forward",
+    layernorm(norm_form((1,), root=fixed_eps)),
+)
+known(
+    "layer norm: over the batch",
+    "Layer norm takes its mean and variance over the features of one example. Over the batch it "
+    "is batch norm.",
+    ("layernorm_forward", "layernorm_backward"),
+    layernorm(norm_form((0,))),
+)
+known(
+    "layer norm: divided by N for D",
+    "The mean and the variance are over the features of an example: what their terms are divided "
+    "by is the number of features, not of examples.",
+    "layernorm_backward",
+    layernorm(
+        back=lambda x, g, b, p: norm_form(
+            (1,), mean=times(x.shape[1] / len(x)), var=times(x.shape[1] / len(x))
+        )(x, g, b, p)
+    ),
+)
+known(
+    "layer norm: gradients of gamma and beta per example",
+    "gamma and beta have an entry for each feature, and every example uses them: their gradients "
+    "add up over the examples, in layer norm too.",
+    "layernorm_backward",
+    layernorm(
+        grads=changed(
+            d1=lambda g, dout, inputs: (dout * _hat(inputs[0])).sum(axis=1),
+            d2=lambda g, dout, inputs: dout.sum(axis=1),
+        )
+    ),
+)
+
+
+def _hat(x: np.ndarray) -> np.ndarray:
+    return reference.value(lambda x: reference.normalize(x, [1], 1e-5), [x])
+
+
+# Sandwich layers ----------------------------------------------------------------------------------
+
+
+def _sandwich(order: str, norm: Any, write: Any) -> Any:
+    def definition(x: Any, w: Any, b: Any, gamma: Any, beta: Any) -> Any:
+        hidden = reference.affine(x, w, b)
+        if order == "no ReLU":
+            return norm(hidden, gamma, beta)
+        if order == "no norm":
+            return reference.relu(hidden) + 0 * (gamma + beta)
+        return norm(reference.relu(hidden), gamma, beta)
+
+    def form(x: Any, w: Any, b: Any, gamma: Any, beta: Any, param: dict[str, Any]) -> Any:
+        if write:
+            write(reference.value(reference.affine, [x, w, b]), param)
+        return definition, [x, w, b, gamma, beta]
+
+    return form
+
+
+for _short, _check, _norm, _write in (
+    ("batch norm", "affine_bn_relu", reference.batchnorm, write_back),
+    ("layer norm", "affine_ln_relu", reference.layernorm, None),
+):
+    known(
+        f"sandwich with {_short}: no ReLU",
+        "The sandwich ends with a ReLU, which is missing.",
+        _check,
+        layer(f"{_check}_forward", _sandwich("no ReLU", _norm, _write)),
+    )
+    known(
+        f"sandwich with {_short}: norm after ReLU",
+        "The order is affine, norm, ReLU: what is normalised is what goes into the ReLU.",
+        _check,
+        layer(f"{_check}_forward", _sandwich("norm last", _norm, _write)),
+    )
+    known(
+        f"sandwich with {_short}: norm left out",
+        "Between the affine layer and the ReLU stands the normalisation, which is missing.",
+        _check,
+        layer(f"{_check}_forward", _sandwich("no norm", _norm, _write)),
+    )

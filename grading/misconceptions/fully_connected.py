@@ -1,0 +1,177 @@
+"""Mistakes of the affine layer, ReLU and the softmax loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from grading import reference
+from grading.misconceptions.bank import known
+from grading.misconceptions.layers import FORMS, changed, layer
+
+affine = partial(layer, "affine_forward")
+relu = partial(layer, "relu_forward")
+
+
+def _rows(x: np.ndarray) -> np.ndarray:
+    return x.reshape(len(x), -1)
+
+
+known(
+    "affine: bias left out",
+    "The bias does not reach the scores: every output of the layer has one added to it.",
+    "affine_forward",
+    affine(lambda x, w, b: (lambda x, w, b: x.flatten(1) @ w, [x, w, b]), FORMS["affine_forward"]),
+)
+known(
+    "affine: mean for sum in db",
+    "The bias is added to every example, so its gradient adds up over the examples; "
+    "it is no mean.",
+    "affine_backward",
+    affine(grads=changed(d2=lambda g, dout, inputs: g / len(dout))),
+)
+known(
+    "affine: wrong axis in db",
+    "The bias has an entry for each output: what is summed away is the axis of the examples.",
+    "affine_backward",
+    affine(grads=changed(d2=lambda g, dout, inputs: dout.sum(axis=1))),
+)
+known(
+    "affine: db left out",
+    "The bias has a gradient too: it is not 0.",
+    "affine_backward",
+    affine(grads=changed(d2=lambda g, dout, inputs: 0 * g)),
+)
+known(
+    "affine: dw divided by N",
+    "The loss has the mean in it already: a layer that divides by the number of examples "
+    "again does so once too often.",
+    "affine_backward",
+    affine(grads=changed(d1=lambda g, dout, inputs: g / len(dout))),
+)
+known(
+    "affine: dw transposed",
+    "dw must have the shape of w: which of the two factors is transposed?",
+    "affine_backward",
+    affine(grads=changed(d1=lambda g, dout, inputs: g.T)),
+)
+known(
+    "affine: dx left in rows",
+    "The forward flattened every example; the backward must give dx the shape of x again.",
+    "affine_backward",
+    affine(grads=changed(d0=lambda g, dout, inputs: _rows(g))),
+)
+known(
+    "ReLU: gate on the upstream gradient",
+    "Where ReLU lets a gradient through is decided by its input in the forward, not by the "
+    "sign of the gradient that arrives.",
+    "relu_backward",
+    relu(grads=changed(d0=lambda g, dout, inputs: dout * (dout > 0))),
+)
+known(
+    "ReLU: no gate",
+    "Where the input was negative, ReLU's output does not depend on it: nothing goes back there.",
+    "relu_backward",
+    relu(grads=changed(d0=lambda g, dout, inputs: dout)),
+)
+known(
+    "ReLU: value for indicator",
+    "ReLU's derivative is 0 or 1. It says where the input was positive, not how large it was.",
+    "relu_backward",
+    relu(grads=changed(d0=lambda g, dout, inputs: dout * np.maximum(inputs[0], 0))),
+)
+known(
+    "ReLU: gate turned round",
+    "The gradient goes back where the input was positive; here it goes back everywhere else.",
+    "relu_backward",
+    relu(grads=changed(d0=lambda g, dout, inputs: dout - g)),
+)
+known(
+    "ReLU: leaky",
+    "What is negative becomes 0. This is a leaky ReLU, which lets a part of it through.",
+    "relu_forward",
+    relu(lambda x: (lambda x: torch.where(x > 0, x, 0.01 * x), [x])),
+)
+known(
+    "ReLU: absolute value",
+    "What is negative becomes 0, not positive.",
+    ("relu_forward", "relu_backward"),
+    relu(lambda x: (torch.abs, [x])),
+)
+
+
+# Softmax ------------------------------------------------------------------------------------------
+
+
+def softmax(
+    loss: Callable[..., Any], gradient: Callable[..., Any] | None = None
+) -> dict[str, Callable[..., Any]]:
+    """softmax_loss with `loss(scores, y)` in torch, and its gradient or that of `gradient`."""
+
+    def function(x: np.ndarray, y: np.ndarray) -> Any:
+        found = reference.gradients(partial(gradient or loss, y=y), [x])[0]
+        value = reference.value(partial(loss, y=y), [x])
+        return x.dtype.type(value), found.astype(x.dtype)
+
+    return {"layers:softmax_loss": function}
+
+
+def _unshifted(scores: Any, y: np.ndarray) -> Any:
+    powers = torch.exp(scores)
+    return -torch.log((powers / powers.sum(1, keepdim=True))[range(len(y)), y]).mean()
+
+
+def _without_target(scores: Any, y: np.ndarray) -> Any:
+    return torch.logsumexp(scores, 1).mean()
+
+
+right = reference.softmax_loss
+
+known(
+    "softmax: no shift",
+    "exp of a large score is more than a float can hold. A shift of all the scores of an example "
+    "changes no probability: which shift keeps exp small?",
+    "softmax_loss",
+    softmax(_unshifted),
+)
+known(
+    "softmax: sum for mean",
+    "The loss is the mean over the examples, not the sum, and so is its gradient.",
+    "softmax_loss",
+    softmax(lambda s, y: right(s, y) * len(y)),
+)
+known(
+    "softmax: gradient not divided",
+    "The loss is a mean over the examples: its gradient is divided by their number as well.",
+    "softmax_loss",
+    softmax(right, lambda s, y: right(s, y) * len(y)),
+)
+known(
+    "softmax: loss not divided",
+    "The gradient is that of the mean over the examples; the loss is their sum.",
+    "softmax_loss",
+    softmax(lambda s, y: right(s, y) * len(y), right),
+)
+known(
+    "softmax: right class left out of the gradient",
+    "The score of the right class is in the loss twice: in the sum of exponentials, and by "
+    "itself. The second part of its gradient is missing.",
+    "softmax_loss",
+    softmax(right, _without_target),
+)
+known(
+    "softmax: sign of the gradient",
+    "The gradient points to where the loss grows; here its sign is turned round.",
+    "softmax_loss",
+    softmax(right, lambda s, y: -right(s, y)),
+)
+known(
+    "softmax: mean over the classes too",
+    "The mean is over the examples alone: the number of classes is no divisor.",
+    "softmax_loss",
+    softmax(lambda s, y: right(s, y) / s.shape[1]),
+)
