@@ -927,7 +927,8 @@ plt.show()
 # **What to see.** The rules that scale each weight's step (AdaGrad, RMSProp, Adam) leave the
 # plateau at 2.3 at once. The weights start small, so gradients start small, and these rules divide
 # by their size. SGD, momentum and Nesterov first need tens of steps to get away, then momentum and
-# Nesterov catch up a good part. Nesterov stays ahead of classical momentum throughout.
+# Nesterov catch up a good part. Nesterov ends ahead
+# of classical momentum.
 #
 # The ranking of the validation accuracies is much less clear: most end near 0.4, because 4,000
 # images are soon overfitted. A faster rule reaches the same place sooner. It does not by itself
