@@ -877,7 +877,7 @@ plt.show()
 # %% [markdown]
 # **What to see.** Yellow is where the network has memorised its images. In the upper rows, at 2.30,
 # it has learnt nothing: the signal vanishes on its way through the layers and the gradient on its
-# way back. Red is where the loss is above 2.5 at the end: either the weights began so large that
+# way back. Orange is where the loss is above 2.5 at the end: either the weights began so large that
 # the first scores were wild, or the steps were too long.
 #
 # Compare the two nets down one column. At a learning rate of 0.03 three layers learn well with
