@@ -12,6 +12,9 @@ from grading.repair import COLLECTED
 
 ASSIGNMENT = "assignment2"
 COURSE_ID = "cs231n"
+# The texts of grading/release/notebooks.py. Its import would load torch in each nbgrader command.
+CODE_STUB = 'raise NotImplementedError("Not written yet. Write it in this cell.")'
+TEXT_STUB = "*Your answer here.*"
 MAX_FILE_KB = 200_000  # a checkpoint of ResNet-18 in float32 has 45,000
 
 
@@ -28,8 +31,8 @@ def configure(c: Any, root: Path | str) -> None:
     c.CourseDirectory.db_url = os.environ.get("CS231N_DB_URL") or f"sqlite:///{course}/gradebook.db"
     c.CourseDirectory.max_file_size = MAX_FILE_KB
 
-    c.ClearSolutions.code_stub = {"python": _code_stub()}
-    c.ClearSolutions.text_stub = "*Your answer here.*"
+    c.ClearSolutions.code_stub = {"python": CODE_STUB}
+    c.ClearSolutions.text_stub = TEXT_STUB
     c.ClearSolutions.enforce_metadata = False
 
     # Archives are opened by us: one broken archive must not end the collection, and a link or
@@ -80,9 +83,3 @@ def _find_programs() -> None:
     folders = os.environ.get("PATH", "").split(os.pathsep)
     if beside not in folders:
         os.environ["PATH"] = os.pathsep.join([beside, *folders])
-
-
-def _code_stub() -> str:
-    from grading.release.notebooks import CODE_STUB
-
-    return CODE_STUB

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,9 @@ import small_course
 from nbgrader import utils
 from nbgrader.api import Gradebook
 
-from grading import classroom, examples, grades, preprocessors
+from grading import classroom, examples, grades, nbgrader_config, preprocessors
+from grading.overlay import ROOT
+from grading.release import notebooks
 from grading.store import Store
 from grading.zip_collect import student_id
 
@@ -318,3 +322,20 @@ def test_examples_fit_the_masters(tmp_path):
         made = examples.handed_in(example, tmp_path)
         assert "cs231n/layers.py" in made
         assert json.loads(made["Dropout.ipynb"]) if "Dropout.ipynb" in made else True
+
+
+@fast
+def test_stubs_are_those_of_the_release():
+    """Does nbgrader clear a solution to the very text that the released notebooks have?"""
+    assert nbgrader_config.CODE_STUB == notebooks.CODE_STUB
+    assert nbgrader_config.TEXT_STUB == notebooks.TEXT_STUB
+
+
+@fast
+def test_nbgrader_commands_do_not_import_torch():
+    """Do the settings and plugins load without torch, which takes seconds a command?"""
+    code = "import sys, grading.preprocessors, grading.zip_collect; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == "False", done.stderr
