@@ -901,11 +901,11 @@ plt.show()
 
 # %% [markdown]
 # **What to see.** The bars are means over three starts, the whiskers the smallest and largest of
-# them. In the second layer batch means have about 80 % of the weight with batches of 32, and hardly
-# more than a third with batches of 2. The variances of batch norm gain with the larger batches too.
-# With batches of 2 the net leans on layer norm, whose statistics come from one image and many
-# pixels. The layers differ a lot from one another, so one choice for the whole net would not be the
-# best.
+# them. In the second layer batch means have more than 80 % of the weight with batches of 32, and
+# about half with batches of 2. The variances of batch norm gain with the larger batches in both
+# layers. With batches of 2 the net leans on layer norm, whose statistics come from one image and
+# many pixels: for the means of the first layer and the variances of the second. The layers differ a
+# lot from one another, so one choice for the whole net would not be the best.
 
 # %% [markdown]
 # ### Question 2
