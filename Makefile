@@ -58,7 +58,9 @@ compare: env ## fail if they differ from what the masters give
 lint: env ## check the style of all Python code
 	ruff check
 test: env packages ## run all tests (some: make test ARGS=tests/test_overlay.py)
-	python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m pytest -n auto --dist loadfile $(ARGS)
+mutants: env ## show that each known mistake loses its own check, and is named
+	python -m grading.misconceptions
 packages: ## install the Debian packages that tests use, or say how to
 	@test ! -x .ci/packages || .ci/packages
 clean: ## remove caches and build/, but for the course's gradebook and kept student files
@@ -71,4 +73,4 @@ $(INSTALLED): requirements.txt
 	touch $@
 
 .PHONY: help env cifar10 synthetic-data lab check submission import demo release dist collect \
-	grade feedback grades build compare lint test packages clean
+	grade feedback grades build compare lint test mutants packages clean
