@@ -5,18 +5,19 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from grading import judge
 from grading.checks import ALL
-from grading.checks.case import Case
+from grading.checks.case import Case, Check
 from grading.outcome import Outcome
 from grading.overlay import submission_tree
 from grading.sealed import isolation, sandbox
 from grading.subject import Submission
 
-SUBMISSION_SECONDS = 240.0
+SUBMISSION_SECONDS = 240.0  # for the checks of NumPy code, and again for those of torch code
 
 
 def grade_submission(
@@ -31,8 +32,9 @@ def grade_submission(
     """The outcome of each check (or of those in `names`) on the student's files in `submission`.
 
     The student's task files are laid over the course's own, and run in a child at `level`
-    ('sealed' or 'process'; the best that this machine offers if not given). `progress` is told
-    the name of each check before it runs. Raises ValueError for an unknown name.
+    ('sealed' if not given, 'process' only if said so). `progress` is told the name of each check
+    before it runs. Raises ValueError for an unknown name, LevelError where this machine does not
+    offer the level.
     """
     with tempfile.TemporaryDirectory(prefix="grade-") as folder:
         tree = Path(folder) / "tree"
@@ -62,23 +64,39 @@ def grade_tree(
 ) -> dict[str, Outcome]:
     """The same for a tree that holds the whole package already."""
     limits = limits or sandbox.Limits()
-    level = level or isolation.level().name
+    level = isolation.chosen(level)
     outcomes: dict[str, Outcome] = {}
-    deadline = time.monotonic() + SUBMISSION_SECONDS
     wanted = judge.by_name(names)
     groups = [[c for c in wanted if not c.torch], [c for c in wanted if c.torch]]
     for checks in groups:
         bound = sandbox.torch_limits(limits) if checks and checks[0].torch else limits
-        with Submission(tree, bound, level, submission or tree) as subject:
+        deadline = time.monotonic() + SUBMISSION_SECONDS
+        with Submission(tree, bound, level, submission or tree, deadline) as subject:
             for check in checks:
                 if progress:
                     progress(check.name)
                 if time.monotonic() > deadline:
                     outcomes[check.name] = out_of_time(check.name)
                     continue
-                drawn = cases(check.name, entropy)
-                outcomes[check.name] = judge.run(check, subject, entropy, outcomes, drawn)
+                outcomes[check.name] = _run(check, subject, entropy, outcomes)
     return {check.name: outcomes[check.name] for check in wanted}
+
+
+def _run(
+    check: Check, subject: Submission, entropy: int, earlier: dict[str, Outcome]
+) -> Outcome:
+    """The outcome of a check with its evidence; an answer that no judge can read earns nothing."""
+    drawn = cases(check.name, entropy)
+    try:
+        outcome = judge.run(check, subject, entropy, earlier, drawn)
+    except Exception as problem:  # one answer must not cost the rest of the submission, or more
+        subject.note(f"sent an answer that the judge could not read ({type(problem).__name__})")
+        message = "the answer could not be read"
+        outcome = Outcome(
+            check.name, 0.0, check.points, f"No answer: {message}.", error=message,
+            level=subject.level, entropy=entropy,
+        )  # fmt: skip
+    return replace(outcome, evidence=tuple(subject.evidence.get(check.name, ())))
 
 
 @lru_cache(maxsize=256)

@@ -2,7 +2,8 @@
 
 A network or a sandwich layer that fails while one of its layers is wrong is judged again with
 right layers, so that one mistake costs points once. They are computed here, by the definitions in
-`reference`; a cache is a name that means nothing to the other side.
+`reference`; a cache is a name that means nothing to the other side. Whoever asks is not trusted:
+each question is held to the sizes of the course's own cases before anything is computed.
 """
 
 from __future__ import annotations
@@ -17,28 +18,56 @@ from grading import reference
 from grading.sealed.wire import Handle
 
 _Cache = tuple[Callable[..., Any], list[np.ndarray]]
+MOST = 1_000_000  # entries of the arguments of one call, and of what is computed of them
+MOST_TOGETHER = 20_000_000  # of the inputs of all caches
 
 
-def _running(x: np.ndarray, param: dict[str, Any], axes: tuple[int, ...]) -> None:
+def _require(holds: bool, wanted: str) -> None:
+    if not holds:
+        raise ValueError(f"it must be called with {wanted}")
+
+
+def _rows(x: np.ndarray, *vectors: Any) -> None:
+    fits = all(np.broadcast_shapes(np.shape(v), x.shape) == x.shape for v in vectors)
+    _require(x.ndim == 2 and fits, "x (N, D), and vectors (D,)")
+
+
+def _running(x: np.ndarray, param: dict[str, Any]) -> None:
     """Write the running statistics back, as batch norm does in training."""
     momentum, size = param.get("momentum", 0.9), x.shape[1]
-    for key, now in (("running_mean", x.mean(axis=axes)), ("running_var", x.var(axis=axes))):
+    for key, now in (("running_mean", x.mean(axis=0)), ("running_var", x.var(axis=0))):
         old = param.get(key, np.zeros(size, dtype=x.dtype))
+        _rows(x, old)
         param[key] = (momentum * old + (1 - momentum) * now).astype(x.dtype)
 
 
 def _batchnorm(x: np.ndarray, gamma: Any, beta: Any, bn_param: dict[str, Any]) -> _Cache:
-    spatial, eps = x.ndim == 4, bn_param.get("eps", 1e-5)
+    """Of rows alone: that of images is an exercise of its own, which must not be had for this."""
+    _rows(x, gamma, beta)
+    eps = bn_param.get("eps", 1e-5)
     if bn_param["mode"] == "train":
-        _running(x, bn_param, (0, 2, 3) if spatial else (0,))
-        function = reference.spatial_batchnorm if spatial else reference.batchnorm
-        return partial(function, eps=eps), [x, gamma, beta]
-    function = reference.spatial_batchnorm_test if spatial else reference.batchnorm_test
+        _running(x, bn_param)
+        return partial(reference.batchnorm, eps=eps), [x, gamma, beta]
     mean, var = bn_param["running_mean"], bn_param["running_var"]
-    return partial(function, mean=mean, var=var, eps=eps), [x, gamma, beta]
+    _rows(x, mean, var)
+    return partial(reference.batchnorm_test, mean=mean, var=var, eps=eps), [x, gamma, beta]
+
+
+def _spatial_batchnorm(x: np.ndarray, gamma: Any, beta: Any, bn_param: dict[str, Any]) -> _Cache:
+    _require(x.ndim == 4, "x of 4 axes")
+    N, C, H, W = x.shape
+    rows = x.transpose(0, 2, 3, 1).reshape(-1, C)  # (N * H * W, C)
+    of_rows, _ = _batchnorm(rows, gamma, beta, bn_param)
+
+    def function(x: Any, gamma: Any, beta: Any) -> Any:
+        out = of_rows(x.permute(0, 2, 3, 1).reshape(-1, C), gamma, beta)
+        return out.reshape(N, H, W, C).permute(0, 3, 1, 2)
+
+    return function, [x, gamma, beta]
 
 
 def _layernorm(x: Any, gamma: Any, beta: Any, ln_param: dict[str, Any]) -> _Cache:
+    _rows(x, gamma, beta)
     return partial(reference.layernorm, eps=ln_param.get("eps", 1e-5)), [x, gamma, beta]
 
 
@@ -50,17 +79,32 @@ def _dropout(x: np.ndarray, dropout_param: dict[str, Any]) -> _Cache:
     return partial(reference.masked, mask=rng.rand(*x.shape) < p, p=p), [x]
 
 
+def _affine(x: Any, w: Any, b: Any) -> _Cache:
+    _require(w.ndim == 2 and b.shape == w.shape[1:], "w (D, M) and b (M,)")
+    _require(len(x) * w.shape[1] <= MOST, "less data")
+    return reference.affine, [x, w, b]
+
+
 def _conv(x: Any, w: Any, b: Any, conv_param: dict[str, Any]) -> _Cache:
-    return partial(reference.conv, stride=conv_param["stride"], pad=conv_param["pad"]), [x, w, b]
+    stride, pad = int(conv_param["stride"]), int(conv_param["pad"])
+    _require(x.ndim == w.ndim == 4 and b.shape == w.shape[:1], "x, w of 4 axes and b (F,)")
+    _require(1 <= stride <= MOST and 0 <= pad <= MOST, "a stride and a pad that make sense")
+    N, C, H, W = x.shape
+    padded = N * (H + 2 * pad) * (W + 2 * pad)
+    _require(padded * (C + len(w)) * w[0, 0].size <= MOST * 20, "less data")
+    return partial(reference.conv, stride=stride, pad=pad), [x, w, b]
 
 
 def _max_pool(x: Any, pool_param: dict[str, Any]) -> _Cache:
+    window = [int(pool_param[key]) for key in ("pool_height", "pool_width", "stride")]
+    _require(x.ndim == 4 and min(window) >= 1, "x of 4 axes and a window")
+    _require(x.size * window[0] * window[1] <= MOST * 20, "less data")
     return partial(reference.max_pool, **pool_param), [x]
 
 
 def _sandwich(norm: Callable[..., Any]) -> Callable[..., _Cache]:
     def forward(x: Any, w: Any, b: Any, gamma: Any, beta: Any, param: dict[str, Any]) -> _Cache:
-        hidden = reference.value(reference.affine, [x, w, b]).astype(x.dtype)
+        hidden = reference.value(*_affine(x, w, b)).astype(x.dtype)
         normalized, _ = norm(hidden, gamma, beta, param)
 
         def function(x: Any, w: Any, b: Any, gamma: Any, beta: Any) -> Any:
@@ -72,10 +116,10 @@ def _sandwich(norm: Callable[..., Any]) -> Callable[..., _Cache]:
 
 
 FORWARD: dict[str, Callable[..., _Cache]] = {
-    "affine_forward": lambda x, w, b: (reference.affine, [x, w, b]),
+    "affine_forward": _affine,
     "relu_forward": lambda x: (reference.relu, [x]),
     "batchnorm_forward": _batchnorm,
-    "spatial_batchnorm_forward": _batchnorm,
+    "spatial_batchnorm_forward": _spatial_batchnorm,
     "layernorm_forward": _layernorm,
     "affine_bn_relu_forward": _sandwich(_batchnorm),
     "affine_ln_relu_forward": _sandwich(_layernorm),
@@ -91,7 +135,8 @@ class Parts:
     """Answers calls of right layers; remembers the caches that it handed out."""
 
     def __init__(self) -> None:
-        self.caches: dict[str, _Cache] = {}
+        self.caches: dict[str, tuple[*_Cache, tuple[int, ...]]] = {}
+        self.held = 0
 
     def answer(self, name: str, args: Any, kwargs: Any) -> dict[str, Any]:
         """The wire's form of a call: the value and the arguments after it, or an error."""
@@ -101,19 +146,25 @@ class Parts:
             return {"error": f"{name}: {problem}"}
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """The right value of one layer call."""
+        """The right value of one layer call. ValueError where it is asked for too much."""
+        given = sum(arg.size for arg in (*args, *kwargs.values()) if isinstance(arg, np.ndarray))
+        self.held += given
+        _require(given <= MOST and self.held <= MOST_TOGETHER, "less data")
         if name == "softmax_loss":
             scores, y = args
+            _require(scores.ndim == 2 and y.shape == scores.shape[:1], "x (N, C) and y (N,)")
             loss = reference.value(lambda s: reference.softmax_loss(s, y), [scores])
             dx = reference.gradients(lambda s: reference.softmax_loss(s, y), [scores])[0]
             return scores.dtype.type(loss), dx.astype(scores.dtype)
         if name in FORWARD:
             function, inputs = FORWARD[name](*args, **kwargs)
             cache = Handle(f"part-{len(self.caches)}")
-            self.caches[cache.name] = function, inputs
-            return reference.value(function, inputs).astype(inputs[0].dtype), cache
+            out = reference.value(function, inputs).astype(inputs[0].dtype)
+            self.caches[cache.name] = function, inputs, out.shape
+            return out, cache
         dout, cache = args
-        function, inputs = self.caches[cache.name]
+        function, inputs, shape = self.caches[cache.name]
+        _require(dout.shape == shape, f"dout of the shape of out, {shape}")
         found = reference.gradients(function, inputs, dout)
         grads = tuple(g.astype(x.dtype) for g, x in zip(found, inputs, strict=True))
         return grads if len(grads) > 1 else grads[0]

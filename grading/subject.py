@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,8 +11,10 @@ from typing import Any, Protocol
 from grading.checks.case import Call, Case, Check, Kept
 from grading.parts import Parts
 from grading.sealed import sandbox, worker
-from grading.sealed.wire import Handle, WireError
+from grading.sealed.wire import Handle, Opaque, WireError
 
+AGAIN_SECONDS = 3.0  # for an import, once another one was lost
+MAX_NOTES = 20  # pieces of evidence kept for one check
 Reply = dict[str, Any]
 
 
@@ -96,14 +99,28 @@ class Submission:
     """A tree with a student's `cs231n`, in a child that is started when it is first asked.
 
     A child that is lost (killed, hung, ended) costs the case that it was asked and those after it
-    in the same check; the next check gets a fresh one. A module that kills or hangs whoever
-    imports it is asked for once.
+    in the same check; the next check gets a fresh one. What never ends is waited for once: a
+    module that kills or hangs whoever imports it, and a function that hung in its own check, which
+    later checks that are built on it do not call again. Nothing goes on after the time `until`.
+
+    `evidence` holds, by check, what an instructor may want to know of.
     """
 
-    def __init__(self, tree: Path, limits: sandbox.Limits, level: str, folder: Path) -> None:
+    def __init__(
+        self,
+        tree: Path,
+        limits: sandbox.Limits,
+        level: str,
+        folder: Path,
+        until: float | None = None,
+    ) -> None:
         self.tree, self.limits, self.level, self.folder = tree, limits, level, folder
+        self.until = until
         self.child: sandbox.Child | None = None
         self.imports: dict[str, str] = {}  # module -> '' or why it cannot be imported
+        self.hung: set[str] = set()  # functions whose own check waited in vain
+        self.evidence: dict[str, dict[str, None]] = {}
+        self._check, self._check_until = "", 0.0
 
     def __enter__(self) -> Submission:
         return self
@@ -114,17 +131,44 @@ class Submission:
             self.child = None
 
     def replies(self, check: Check, cases: Sequence[Case], parts: bool) -> Iterator[Reply]:
-        for name in modules_called(cases):
-            if self._import(name):
-                yield from (lost(self.imports[name]) for _ in cases)
-                return
-        yield from self._ask(check, cases, check.parts if parts else ())
+        if check.name != self._check:
+            self._check = check.name
+            self._check_until = time.monotonic() + self.limits.check_seconds
+        reason = self._hopeless(check, cases, parts)
+        if reason:
+            yield from (lost(reason) for _ in cases)
+            return
+        answered = 0
+        for reply in self._ask(check, cases, check.parts if parts else ()):
+            yield reply
+            answered += 1
+            if reply.get("hung") and answered == 1:  # the most usual case of all hung
+                self.hung.update(check.exercises)
+
+    def _hopeless(self, check: Check, cases: Sequence[Case], parts: bool) -> str:
+        """Why there is no use in asking, or ''."""
+        called = {check.forward} if parts else {check.forward, *check.parts}
+        again = sorted(self.hung & (called - {None}))
+        if again:
+            return f"{' and '.join(again)} gave no answer in time, and is not called again"
+        if time.monotonic() > self._check_until:
+            return f"the {self.limits.check_seconds:g} seconds for this check were used up"
+        reasons = (self._import(name) for name in modules_called(cases))
+        return next(filter(None, reasons), "")
+
+    def note(self, text: str) -> None:
+        """Keep what looks like tampering, for the check that is being run."""
+        noted = self.evidence.setdefault(self._check, {})
+        if len(noted) < MAX_NOTES:
+            noted[text] = None
 
     def _import(self, name: str) -> str:
         """Why `cs231n.<name>` takes the child with it when it is imported, or ''."""
         if name not in self.imports:
             probe = Case(label="import", calls=[Call("tool:load_module", (name,))])
-            (reply,) = self._ask(IMPORT, [probe], ())
+            # Modules import one another: after one that hung, the others are given less time.
+            patience = AGAIN_SECONDS if any(self.imports.values()) else self.limits.case_seconds
+            (reply,) = self._ask(IMPORT, [probe], (), time.monotonic() + patience)
             error = reply["error"] or {}
             gone = error.get("kind") == "lost"
             self.imports[name] = (
@@ -133,26 +177,43 @@ class Submission:
         return self.imports[name]
 
     def _ask(
-        self, check: Check, cases: Sequence[Case], names: tuple[str, ...]
+        self,
+        check: Check,
+        cases: Sequence[Case],
+        names: tuple[str, ...],
+        until: float | None = None,
     ) -> Iterator[Reply]:
         sent = [as_data(case) for case in cases]
         answered = 0
         try:
             if self.child is None:
                 self.child = sandbox.Child(self.tree, self.limits, self.level).__enter__()
-            for reply in self.child.ask(sent, modules(check), Parts(), names):
+            until = min(t for t in (until, self.until, self._check_until) if t is not None)
+            for reply in self.child.ask(sent, modules(check), Parts(), names, until):
+                for text in noted(reply):
+                    self.note(text)
                 yield checked(reply)
                 answered += 1
         except (sandbox.ChildLost, WireError) as problem:
             self.__exit__()
+            self.note(getattr(problem, "evidence", f"sent what is no answer: {problem}"))
             for _ in cases[answered:]:
-                yield lost(str(problem))
+                yield lost(str(problem), getattr(problem, "hung", False))
 
 
-def lost(message: str) -> Reply:
-    """The reply that stands for one that never came."""
+def lost(message: str, hung: bool = False) -> Reply:
+    """The reply that stands for one that never came; `hung` if its deadline passed."""
     error = {"kind": "lost", "type": "", "message": message, "where": ""}
-    return {"answers": {}, "changed": [], "error": error, "seconds": 0.0, "output": ""}
+    reply = {"answers": {}, "changed": [], "error": error, "seconds": 0.0, "output": ""}
+    return {**reply, "hung": True} if hung else reply
+
+
+def noted(reply: Reply) -> list[str]:
+    """What the child notes of its own doings; it may say anything."""
+    texts = reply.get("noted")
+    return [text[:200] for text in texts[:MAX_NOTES] if isinstance(text, str)] if isinstance(
+        texts, list
+    ) else []
 
 
 def checked(reply: Any) -> Reply:
@@ -163,14 +224,29 @@ def checked(reply: Any) -> Reply:
     if error is not None:
         fields = ("kind", "type", "message", "where")
         texts = error if isinstance(error, dict) else {}
-        error = {name: str(texts.get(name, ""))[: worker.MAX_TEXT] for name in fields}
+        error = {name: _text(texts.get(name)) for name in fields}
     changed = reply.get("changed")
     seconds = reply.get("seconds")
     return {
-        "answers": reply["answers"],
-        "changed": [str(name)[:100] for name in changed[:9]] if isinstance(changed, list) else [],
+        "answers": {name: _foreign(value) for name, value in reply["answers"].items()},
+        "changed": [_text(name, 100) for name in changed[:9]] if isinstance(changed, list) else [],
         "error": error,
         "seconds": seconds if isinstance(seconds, float) else 0.0,
-        "output": str(reply.get("output", ""))[: worker.MAX_TEXT],
+        "output": _text(reply.get("output")),
     }
+
+
+def _text(value: Any, longest: int = worker.MAX_TEXT) -> str:
+    return value[:longest] if isinstance(value, str) else ""
+
+
+def _foreign(value: Any) -> Any:
+    """An answer without handles: what they name is not on this side."""
+    if isinstance(value, Handle):
+        return Opaque("a name of something that is not an answer")
+    if type(value) is dict:
+        return {key: _foreign(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_foreign(item) for item in value)
+    return value
 

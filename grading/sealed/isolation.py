@@ -2,11 +2,13 @@
 
 Levels: 'sealed' is bubblewrap with its own user, process, network, ipc and mount namespaces, a
 read-only view of the system, no capability, and an outer user that is not root. 'process' is a
-child process with limits and deadlines alone.
+child process with limits and deadlines alone: it stops accidents, not intent. 'none' is no child
+at all, where the system cannot set limits.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -23,6 +25,7 @@ NOBODY = "65534"
 SCRATCH = "/scratch"
 SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
 INSTALL = "apt-get install bubblewrap"
+LEVELS = ("none", "process", "sealed")
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,33 @@ class Level:
     reason: str
 
 
+class LevelError(RuntimeError):
+    """This machine cannot hold a student's code as a grade needs it; the text says what to do."""
+
+
+def chosen(said: str | None = None) -> str:
+    """The level to grade at: 'sealed', or the one that somebody said by name.
+
+    Raises ValueError for an unknown name, LevelError where nobody said one and this machine does
+    not seal, or does not offer what was said.
+    """
+    if said and said not in LEVELS[1:]:
+        raise ValueError(f"there is no level {said!r} to grade at: choose sealed or process")
+    wanted, found = said or "sealed", level()
+    if LEVELS.index(wanted) > LEVELS.index(found.name):
+        raise LevelError(
+            f"this machine does not offer the level {wanted!r}: {found.reason}. A class is graded "
+            "sealed, or at the level that you say by name, such as LEVEL=process; `make doctor` "
+            "says more."
+        )
+    return wanted
+
+
 @cache
 def level() -> Level:
-    """Try the seal; 'process' and the reason where it does not hold."""
+    """Try the seal; a lower level and the reason where it does not hold."""
+    if importlib.util.find_spec("resource") is None:
+        return Level("none", "this system cannot limit a process")
     if not shutil.which("bwrap"):
         return Level("process", f"bubblewrap is not installed ({INSTALL})")
     seen = "import numpy, os, socket; assert os.getpid() < 9 and os.getuid() == 65534"
@@ -156,6 +183,12 @@ class ControlGroup:
         except OSError:
             folder.rmdir()
 
+    @property
+    def bounds_memory(self) -> bool:
+        """Whether the kernel holds the memory of the whole group to its limit."""
+        files = ("memory.max", "memory.limit_in_bytes")
+        return any((folder / file).exists() for folder in self.folders for file in files)
+
     def enter(self) -> list[str]:
         """The command that enters the groups and becomes what follows it."""
         if not self.folders:
@@ -178,3 +211,20 @@ class ControlGroup:
                 except OSError:  # somebody in it is still ending
                     time.sleep(0.01)
         self.folders = []
+
+
+def memory_used(process: int) -> int:
+    """Bytes of memory that a process and its descendants hold, by what /proc says now."""
+    parents, sizes = {}, {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            # The name stands in brackets and may hold blanks: count from its end.
+            fields = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        parents[int(name)], sizes[int(name)] = int(fields[1]), int(fields[21])
+    family, found = {process}, True
+    while found:
+        found = {p for p, parent in parents.items() if parent in family} - family
+        family |= found
+    return sum(sizes.get(member, 0) for member in family) * os.sysconf("SC_PAGE_SIZE")

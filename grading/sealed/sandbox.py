@@ -18,19 +18,24 @@ from typing import Any
 from grading.sealed import isolation, wire
 
 WORKER = Path(__file__).resolve().parent / "worker.py"
+GLANCE = 0.2  # seconds between two looks at a child's memory, where no control group bounds it
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a child may use. Seconds for a case, to start, and of CPU; bytes of address space
-    (-1: no limit), of memory for all its processes where cgroups allow it, and of a file."""
+    """What a child may use. Seconds for a case, a check, to start, and of CPU; bytes of address
+    space (-1: no limit), of memory for all its processes together, of a file, and of all answers
+    to one check; questions that one case may put to the parent."""
 
     case_seconds: float = 10.0
+    check_seconds: float = 40.0
     start_seconds: float = 60.0
     cpu_seconds: int = 300
     address_space: int = 2 << 30
     memory: int = 1 << 30
     file_size: int = 16 << 20
+    answers: int = 64 << 20
+    questions: int = 1000
     open_files: int = 256
     processes: int = 64
     torch: bool = False
@@ -43,13 +48,21 @@ def torch_limits(limits: Limits) -> Limits:
         address_space=-1,
         memory=4 << 30,
         case_seconds=12 * limits.case_seconds,
+        check_seconds=6 * limits.check_seconds,
         cpu_seconds=4 * limits.cpu_seconds,
         torch=True,
     )
 
 
 class ChildLost(Exception):
-    """The child gave no answer; the text says why, in words for its student."""
+    """The child gave no answer; the text says why, in words for its student.
+
+    `evidence` is the same for the instructor; `hung` says that a deadline passed.
+    """
+
+    def __init__(self, message: str, evidence: str, hung: bool = False) -> None:
+        super().__init__(message)
+        self.evidence, self.hung = evidence, hung
 
 
 class Child:
@@ -83,6 +96,7 @@ class Child:
             os.close(reply_in)
         os.set_blocking(self._requests, False)
         self._task = 0
+        self._glance = 0.0
 
     def __enter__(self) -> Child:
         try:
@@ -109,67 +123,121 @@ class Child:
         self.group.remove()
 
     def ask(
-        self, cases: list[Any], modules: list[str], parts: Any = None, names: tuple[str, ...] = ()
+        self,
+        cases: list[Any],
+        modules: list[str],
+        parts: Any = None,
+        names: tuple[str, ...] = (),
+        until: float | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Send cases, yield a reply to each in order. `parts.answer(name, args, kwargs)` serves
-        the functions `names` when the child asks for them. Raises ChildLost, WireError."""
+        the functions `names` when the child asks for them. No case goes on after the time
+        `until`. Raises ChildLost, WireError."""
         self._task += 1
         task = {"task": self._task, "cases": cases, "modules": modules, "parts": list(names)}
-        self._send(task, time.monotonic() + self.limits.case_seconds)
+        self._send(task, self._deadline(until))
+        received = 0
         for number in range(len(cases)):
-            deadline = time.monotonic() + self.limits.case_seconds
-            reply = self._read(deadline)
-            while isinstance(reply, dict) and reply.get("part") in names:
+            deadline = self._deadline(until)
+            for _ in range(self.limits.questions):
+                reply, size = self._read(deadline)
+                received += size
+                if received > self.limits.answers:
+                    raise ChildLost(
+                        f"the answers are larger than {self.limits.answers >> 20} MB together",
+                        "sent more data than any answer needs",
+                    )
+                reply = reply if type(reply) is dict else {}
+                name = reply.get("part")
+                if type(name) is not str or name not in names:
+                    break
                 args, kwargs = reply.get("args", ()), reply.get("kwargs", {})
-                self._send(parts.answer(reply["part"], args, kwargs), deadline)
-                reply = self._read(deadline)
-            asked = (self._task, number)
-            if not isinstance(reply, dict) or (reply.get("task"), reply.get("case")) != asked:
-                raise ChildLost("the answer that came is not one to the question that was asked")
+                self._send(parts.answer(name, args, kwargs), deadline)
+            # Exact types: an array compared with a number has no truth value.
+            numbers = [reply.get("task"), reply.get("case")]
+            if [type(n) for n in numbers] != [int, int] or numbers != [self._task, number]:
+                raise ChildLost(
+                    "the answer that came is not one to the question that was asked",
+                    "sent an answer to a question that had not been asked",
+                )
             yield reply
+
+    def _deadline(self, until: float | None) -> float:
+        deadline = time.monotonic() + self.limits.case_seconds
+        return deadline if until is None else min(deadline, until)
 
     def _send(self, value: Any, deadline: float) -> None:
         data = memoryview(wire.encode(value))
         while data:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([], [self._requests], [], left)[1]:
-                raise ChildLost(self._too_slow())
+                raise self._too_slow()
             try:
                 data = data[os.write(self._requests, data[: 1 << 16]) :]
             except BrokenPipeError as problem:
-                raise ChildLost(self._ended()) from problem
+                raise self._ended() from problem
 
-    def _read(self, deadline: float) -> Any:
+    def _read(self, deadline: float) -> tuple[Any, int]:
+        """The next value from the child, and how many bytes it took."""
+        size = 0
+
         def exactly(length: int) -> bytearray:
+            nonlocal size
             data = bytearray()
             while len(data) < length:
-                left = deadline - time.monotonic()
-                if left <= 0 or not select.select([self._replies], [], [], left)[0]:
-                    raise ChildLost(self._too_slow())
+                self._wait(deadline)
                 chunk = os.read(self._replies, min(length - len(data), 1 << 20))
                 if not chunk:
-                    raise ChildLost(self._ended())
+                    raise self._ended()
                 data += chunk
+            size += length
             return data
 
-        return wire.read(exactly)
+        return wire.read(exactly, wire.MAX_ANSWER), size
 
-    def _too_slow(self) -> str:
-        return (
+    def _wait(self, deadline: float) -> None:
+        """Wait until the child says something, with an eye on its memory if nobody else has one."""
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise self._too_slow()
+            if self.group.bounds_memory:
+                if select.select([self._replies], [], [], left)[0]:
+                    return
+                continue
+            if select.select([self._replies], [], [], min(left, GLANCE))[0]:
+                return
+            if isolation.memory_used(self.process.pid) > self.limits.memory:
+                raise self._killed()
+
+    def _too_slow(self) -> ChildLost:
+        message = (
             f"no answer within {self.limits.case_seconds:g} seconds: is there a loop that does "
             "not end, or one over every single number?"
         )
+        return ChildLost(message, "gave no answer before the deadline", hung=True)
 
-    def _ended(self) -> str:
+    def _killed(self) -> ChildLost:
+        limit = f"{self.limits.memory / 2**30:g} GB of memory or {self.limits.cpu_seconds} s"
+        return ChildLost(
+            f"the program was killed, as happens to one that takes more than {limit}",
+            f"was killed at a limit ({limit})",
+        )
+
+    def _ended(self) -> ChildLost:
         try:
             code = self.process.wait(timeout=2)
         except subprocess.TimeoutExpired:
-            return "the program closed its line to the grader"
+            message = "the program closed its line to the grader"
+            return ChildLost(message, "closed its line to the grader")
         if code > 128:  # how bubblewrap says that its child was ended by a signal
             code = 128 - code
         if -code == signal.SIGKILL:
-            limit = f"{self.limits.memory / 2**30:g} GB of memory or {self.limits.cpu_seconds} s"
-            return f"the program was killed, as happens to one that takes more than {limit}"
+            return self._killed()
         if code < 0:
-            return f"the program was ended by {signal.Signals(-code).name}"
-        return f"the program ended itself (exit status {code}) instead of returning an answer"
+            message = f"the program was ended by {signal.Signals(-code).name}"
+            return ChildLost(message, f"its process was ended by {signal.Signals(-code).name}")
+        return ChildLost(
+            f"the program ended itself (exit status {code}) instead of returning an answer",
+            f"ended its own process (exit status {code})",
+        )

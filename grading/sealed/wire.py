@@ -20,7 +20,8 @@ import numpy as np
 MAGIC = b"c231"
 HEAD = struct.Struct("<4sIQ")
 MAX_TREE = 1 << 20  # bytes of JSON
-MAX_PAYLOAD = 1 << 28  # bytes of arrays
+MAX_PAYLOAD = 1 << 27  # bytes of arrays in a question: weights and test images
+MAX_ANSWER = 1 << 24  # bytes of arrays in an answer: what a student's code may send
 MAX_DEPTH = 32
 MAX_NODES = 100_000
 MAX_DIMENSIONS = 8
@@ -43,22 +44,25 @@ class Opaque(NamedTuple):
     description: str
 
 
-def encode(value: Any) -> bytes:
+def encode(value: Any, most: int = MAX_PAYLOAD) -> bytes:
     """The frame of `value`. Raises WireError where it is too large or too deep."""
     arrays: list[np.ndarray] = []
     tree = json.dumps(_pack(value, arrays, 0), separators=(",", ":")).encode()
     payload = b"".join(array.tobytes() for array in arrays)
-    if len(tree) > MAX_TREE or len(payload) > MAX_PAYLOAD:
+    if len(tree) > MAX_TREE or len(payload) > most:
         raise WireError(f"an answer of {len(tree) + len(payload):,} bytes is too large")
     return HEAD.pack(MAGIC, len(tree), len(payload)) + tree + payload
 
 
-def read(read_exactly: Callable[[int], bytes]) -> Any:
-    """The next value from `read_exactly(n)`, which returns n bytes or raises."""
+def read(read_exactly: Callable[[int], bytes], most: int = MAX_PAYLOAD) -> Any:
+    """The next value from `read_exactly(n)`, which returns n bytes or raises.
+
+    `most` is the longest payload that is read. Raises WireError for anything but a whole frame.
+    """
     magic, tree_length, payload_length = HEAD.unpack(read_exactly(HEAD.size))
     if magic != MAGIC:
         raise WireError("what came is not a frame")
-    if tree_length > MAX_TREE or payload_length > MAX_PAYLOAD:
+    if tree_length > MAX_TREE or payload_length > most:
         raise WireError(f"a frame of {tree_length + payload_length:,} bytes is too large")
     text = read_exactly(tree_length)
     payload = memoryview(read_exactly(payload_length))
@@ -79,7 +83,7 @@ def _pack(value: Any, arrays: list[np.ndarray], depth: int) -> Any:
     if value is None or type(value) in (bool, str):
         return value
     if type(value) is int:
-        return {"i": str(value)} if value.bit_length() <= 64 else {"o": "int of many digits"}
+        return {"i": str(value)} if -(2**63) <= value < 2**64 else {"o": "int of many digits"}
     if type(value) is float:
         return {"f": value.hex()}
     if isinstance(value, (np.ndarray, np.generic)):
@@ -113,8 +117,10 @@ class _Reader:
         self.nodes += 1
         if depth > MAX_DEPTH or self.nodes > MAX_NODES:
             raise WireError("the frame's tree is too deep or too large")
-        if node is None or isinstance(node, (bool, str)):
+        if node is None or isinstance(node, bool):
             return node
+        if isinstance(node, str):
+            return _text(node, MAX_TREE)
         if not isinstance(node, dict) or len(node) != 1:
             raise WireError("the frame's tree has a node of no known kind")
         ((tag, body),) = node.items()
@@ -129,7 +135,7 @@ class _Reader:
         if tag == "a":
             return self._array(*body)
         if tag == "i":
-            return int(_text(body, 21))
+            return _whole(int(_text(body, 21)))
         if tag == "f":
             return float.fromhex(_text(body, 40))
         if tag == "h":
@@ -155,13 +161,20 @@ class _Reader:
             raise WireError("an array names more bytes than the frame carries")
         data = self.payload[self.offset : self.offset + length]
         self.offset += length
-        array = np.frombuffer(data, dtype=dtype).reshape(shape).copy()
+        array = np.frombuffer(data, dtype="|u1" if dtype == "|b1" else dtype).reshape(shape)
+        array = array != 0 if dtype == "|b1" else array.copy()  # a byte of 7 is no truth value
         return array[()] if scalar and array.ndim == 0 else array
 
 
 def _text(value: Any, longest: int) -> str:
     if not isinstance(value, str) or len(value) > longest:
         raise WireError("the frame's tree has a text where none, or a shorter one, may be")
+    return value.encode("utf-8", "replace").decode()  # half a surrogate pair fits no file
+
+
+def _whole(value: int) -> int:
+    if not -(2**63) <= value < 2**64:
+        raise WireError("the frame's tree has a whole number of too many digits")
     return value
 
 

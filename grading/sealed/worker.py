@@ -231,7 +231,7 @@ class _Line:
         return wire.read(exactly)
 
     def write(self, value: Any) -> None:
-        self.replies.write(wire.encode(value))
+        self.replies.write(wire.encode(value, wire.MAX_ANSWER))
         self.replies.flush()
 
     def part(self, name: str) -> Callable[..., Any]:
@@ -253,6 +253,7 @@ class _Line:
 def serve(tree: str, requests: int, replies: int) -> None:
     """Answer tasks until the parent closes the line."""
     line = _Line(requests, replies)
+    noted = _beside("notes").watch(tree)
     sys.path.insert(0, tree)
     sys.dont_write_bytecode = True
     _allow_old_imports()
@@ -272,6 +273,8 @@ def serve(tree: str, requests: int, replies: int) -> None:
                 output = sys.stdout = sys.stderr = _Output()
                 reply = run_case(calls)
                 reply.update(task=task["task"], case=number, output=output.text)
+                reply["noted"] = list(noted)
+                noted.clear()
                 try:
                     line.write(reply)
                 except wire.WireError as problem:
