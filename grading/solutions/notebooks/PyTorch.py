@@ -477,7 +477,7 @@ print(f"{SOURCE}: validation accuracy {history['val_acc'][-1]:.3f} after "
 training.plot_curves(history)
 
 # %% [markdown]
-# **What to see:** the loss falls fastest at the end, when the learning rate does. Validation accuracy is often *above* training accuracy. Think about it before you come to question 2.
+# **What to see:** the last epoch, with the smallest learning rate, still helps a good deal: the weights settle. And validation accuracy is *above* training accuracy. Think about it before you come to question 2.
 
 # %% [markdown]
 # ## 3.5 The long run: what you hand in
