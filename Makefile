@@ -41,6 +41,8 @@ release: env ## write the nbgrader course to build/course, and its released note
 	cd build/course && nbgrader generate_assignment assignment2 --force
 dist: env ## make the students' archive in build/dist
 	python -m grading.release dist
+doctor: env ## say how well this machine can seal a student's code, and how to do better
+	python -m grading.doctor
 collect: env ## take in the archives of build/course/downloaded
 	python -m grading.classroom collect
 grade: env ## grade what was collected
@@ -61,6 +63,12 @@ test: env packages ## run all tests (some: make test ARGS=tests/test_overlay.py)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m pytest -n auto --dist loadfile $(ARGS)
 mutants: env ## show that each known mistake loses its own check, and is named
 	python -m grading.misconceptions
+hostile: env packages ## grade the hostile submissions, with the wall and without it
+	python -m tests.hostile $(ARGS)
+fuzz: env ## send the wire what a liar would, for MINUTES=10
+	python -m tests.fuzz_wire --minutes $(or $(MINUTES),10)
+faults: env packages ## kill the grader at 50 moments, fill the disk, lock the gradebook
+	python -m tests.faults $(ARGS)
 packages: ## install the Debian packages that tests use, or say how to
 	@test ! -x .ci/packages || .ci/packages
 clean: ## remove caches and build/, but for the course's gradebook and kept student files

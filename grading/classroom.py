@@ -20,6 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from grading.overlay import ROOT
+from grading.sealed.isolation import LevelError
 from grading.store import STORED_ONLY, Store
 
 ASSIGNMENT = "assignment2"
@@ -63,8 +64,13 @@ def grade(course: Path, workers: int | None = None) -> int:
     A submission that cannot be graded is listed at the end; the class goes on. Returns the
     number of these.
     """
-    _repair_all(course)
     store = Store(course)
+    try:
+        print(f"students' code is held at the level {store.level!r}")
+    except (LevelError, ValueError) as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    _repair_all(course)
     print(f"entropy {store.entropy} (ENTROPY={store.entropy} replays this grading)")
     failed = grade_in_parallel(course, workers or os.cpu_count() or 1)
     _forget_stale(course)
@@ -157,6 +163,7 @@ def feedback(course: Path) -> int:
 
 def grades(course: Path) -> int:
     """Write `grades.csv` (a column a check) and nbgrader's own export, and print a summary."""
+    from grading import evidence
     from grading import grades as table
 
     rows = table.rows(course)
@@ -167,6 +174,8 @@ def grades(course: Path) -> int:
     table.write(rows, path)
     status = nbgrader(course, "export", f"--CsvExportPlugin.to={course / 'nbgrader_export.csv'}")
     table.show(rows)
+    noticed = evidence.write(course)
+    print(f"what may be tampering: {noticed} entries in {course / 'evidence.csv'}")
     print(f"table: {path}\nnbgrader's export: {course / 'nbgrader_export.csv'}")
     return _failed(course, "export") if status else 0
 

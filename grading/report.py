@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import html as escape_html
-import re
 from collections.abc import Iterable
 
 from grading.outcome import Finding, Outcome
 
 MAX_TEXT = 1500
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def clean(text: str, longest: int = MAX_TEXT) -> str:
-    """Text that a student's code had a hand in: capped, with control codes shown as '?'."""
-    text = _CONTROL.sub("?", text)
+def clean(text: str, longest: int = MAX_TEXT, lines: bool = False) -> str:
+    """Text that a student's code had a hand in: capped, with what cannot be printed as '?'.
+
+    Unless `lines` are wanted it becomes one line: a message must not look like a line of the
+    report.
+    """
+    if not lines:
+        text = " ".join(text.splitlines())
+    text = "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text[: longest + 1])
     return text if len(text) <= longest else text[:longest] + " ... (cut)"
 
 
@@ -58,7 +62,7 @@ def text(outcome: Outcome, color: bool = False) -> str:
     lines += [f"  note {clean(remark)}" for remark in outcome.remarks]
     if outcome.output and not outcome.passed:
         lines.append("  Your code printed:")
-        lines += [f"    {line}" for line in clean(outcome.output, 600).splitlines()[:10]]
+        lines += [f"    {line}" for line in clean(outcome.output, 600, lines=True).split("\n")[:10]]
     if outcome.level != "none" and outcome.entropy is not None:
         lines.append(f"  Held at level {outcome.level}; {outcome.seconds:.2f} s.")
     return "\n".join(lines)
@@ -101,7 +105,7 @@ def html(outcome: Outcome) -> str:
     )
     printed = ""
     if outcome.output and not outcome.passed:
-        printed = f"<pre>{escape_html.escape(clean(outcome.output, 600))}</pre>"
+        printed = f"<pre>{escape_html.escape(clean(outcome.output, 600, lines=True))}</pre>"
     head = "".join(
         f'<th scope="col" style="{cell}">{name}</th>'
         for name in ("", "property", "case", "what was found")

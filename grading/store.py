@@ -25,7 +25,8 @@ STORED_ONLY = "CS231N_STORED_ONLY"  # environment variable: set while nbgrader o
 LEVEL = "LEVEL"  # environment variable: 'sealed' or 'process', how students' code is held
 # What a grade does not depend on; everything else in grading/ does change a grade.
 INDEPENDENT = (
-    "release", "solutions", "archives.py", "classroom.py", "examples.py", "grades.py",
+    "release", "solutions", "archives.py", "classroom.py", "doctor.py", "evidence.py",
+    "examples.py", "grades.py",
     "nbgrader_config.py", "outputs.py", "preprocessors.py", "repair.py", "repair_notebook.py",
     "report.py", "store.py", "zip_collect.py",
 )  # fmt: skip
@@ -56,8 +57,8 @@ class Store:
 
     @property
     def level(self) -> str:
-        """How students' code is held: as LEVEL says, or the best that this machine offers."""
-        return os.environ.get(LEVEL) or isolation.level().name
+        """How students' code is held: sealed, or as LEVEL says by name; LevelError otherwise."""
+        return isolation.chosen(os.environ.get(LEVEL))
 
     @property
     def entropy(self) -> int:
