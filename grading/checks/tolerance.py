@@ -108,4 +108,8 @@ def wrong_kind(got: Any, shape: tuple[int, ...]) -> str:
         return f"is a {type(got).__name__}; it {wanted}"
     if isinstance(got, (list, tuple)):
         return f"is a {type(got).__name__} of {len(got)}; it {wanted}"
+    kind = np.asarray(got).dtype.kind
+    if kind not in "biuf":
+        of = {"c": "complex numbers", "O": "objects"}.get(kind, "something that is no number")
+        return f"is {'an array' if np.ndim(got) else 'one'} of {of}; it {wanted}"
     return ""

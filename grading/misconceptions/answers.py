@@ -81,4 +81,8 @@ def flat(answers: Mapping[str, Any]) -> Flat:
         else:
             found[name] = value
     numeric = (np.ndarray, np.number, int, float)
-    return {name: value for name, value in found.items() if isinstance(value, numeric)}
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, numeric) and np.asarray(value).dtype.kind in "biuf"
+    }

@@ -83,14 +83,24 @@ known(
     FORWARD,
     batchnorm(batch_form(root=eps_outside, test=_test_eps_outside)),
 )
-known("batch norm: unbiased variance", _UNBIASED, FORWARD, batchnorm(batch_form(var=unbiased)))
+_write_unbiased = partial(_other_variance, of=lambda x: x.var(axis=0, ddof=1))
+known(
+    "batch norm: unbiased variance",
+    _UNBIASED,
+    FORWARD,
+    batchnorm(batch_form(var=unbiased, write=_write_unbiased)),
+)
+known(
+    "batch norm: unbiased variance in the normalising alone",
+    _UNBIASED,
+    FORWARD,
+    batchnorm(batch_form(var=unbiased)),
+)
 known(
     "batch norm: unbiased running variance",
     "What is written back is the biased variance, the one that the batch was divided by.",
     FORWARD,
-    batchnorm(
-        batch_form(write=partial(_other_variance, of=lambda x: x.var(axis=0, ddof=1)))
-    ),
+    batchnorm(batch_form(write=_write_unbiased)),
 )
 known(
     "batch norm: no epsilon",

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from grading import judge
+from grading import follow, judge
 from grading.checks import ALL, Check
 from grading.checks.case import Case
 from grading.misconceptions import BANK
@@ -41,7 +41,10 @@ MODULES = (
 
 @dataclass(frozen=True)
 class Row:
-    """One misconception against all checks: which failed, which should, what was named."""
+    """One misconception against all checks: which failed, which should, what was named.
+
+    A backward that was judged right for its own forward need not fail: the forward did.
+    """
 
     name: str
     wanted: frozenset[str]
@@ -50,7 +53,7 @@ class Row:
 
     @property
     def killed(self) -> bool:
-        return self.wanted <= self.failed
+        return bool(self.wanted) and self.wanted <= self.failed
 
     @property
     def others(self) -> frozenset[str]:
@@ -129,9 +132,14 @@ class Table:
     def row(self, known: Misconception) -> Row:
         """Every check that can notice; the others are passed by the solved tree as before."""
         outcomes = self.outcomes(known.functions)
+        forgiven = {
+            name
+            for name, found in outcomes.items()
+            if found.passed and any(f.message == follow.RIGHT for f in found.findings)
+        }
         return Row(
             name=known.name,
-            wanted=frozenset(known.fails),
+            wanted=frozenset(known.fails) - forgiven,
             failed=frozenset(name for name, found in outcomes.items() if not found.passed),
             named={name: found.known for name, found in outcomes.items() if found.known},
         )

@@ -1,0 +1,357 @@
+"""The engine: from answers to points and sentences, and one mistake that costs once."""
+
+import textwrap
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from grading import judge
+from grading.checks import ALL
+from grading.checks.case import Call, Case, Check, Law, OneOf
+from grading.checks.tolerance import compare
+from grading.misconceptions import BANK
+from grading.misconceptions.kill import InPlace
+from grading.outcome import Finding, Outcome
+from grading.overlay import ROOT, solved_tree, submission_tree
+from grading.report import html, text
+from grading.sealed import sandbox
+from grading.subject import Submission
+
+BY_CODE = [check for check in ALL.values() if not check.procedure]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """The checks' arrays are small: more threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def outcomes(subject, entropy, names=None):
+    found = {}
+    for check in BY_CODE:
+        if names is None or check.name in names:
+            found[check.name] = judge.run(check, subject, entropy, found)
+    return found
+
+
+def held(tree, **limits):
+    """A child on a tree; without a limit on memory, since some checks import torch."""
+    bound = sandbox.torch_limits(replace(sandbox.Limits(), **limits))
+    return Submission(tree, bound, "process", tree)
+
+
+def judged(function, answer, check="affine_backward", entropy=7):
+    """The outcome of a check where `function` of the layers answers with `answer(*args)`."""
+    return judge.run(ALL[check], InPlace({f"layers:{function}": answer}), entropy, {})
+
+
+# Whole submissions --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("entropy", range(100, 120))
+def test_the_solved_package_gets_every_point(entropy):
+    """Does the solved package get all 80 points of the code, whatever is drawn?"""
+    found = outcomes(InPlace({}), entropy)
+    assert {n: o.summary for n, o in found.items() if not o.passed} == {}
+    assert sum(o.points for o in found.values()) == 80
+    assert not any(o.diagnosis for o in found.values())
+
+
+def test_the_solved_package_gets_every_point_in_a_child(solved):
+    """Does it get them on the other side of the wall too?"""
+    with held(solved) as subject:
+        found = outcomes(subject, 3)
+    assert sum(o.points for o in found.values()) == 80
+
+
+def test_what_is_not_written_gets_nothing():
+    """Do the stubs get 0 points, and a sentence that says where the work is?"""
+    with held(ROOT) as subject:
+        found = outcomes(subject, 3)
+    assert sum(o.points for o in found.values()) == 0
+    assert all(o.summary.startswith("Not written yet") for o in found.values())
+    assert not any(o.diagnosis for o in found.values())
+
+
+def test_an_empty_submission_gets_nothing(tmp_path):
+    """Does a student who handed in nothing get 0 points, without an error?"""
+    (tmp_path / "submission").mkdir()
+    submission_tree(tmp_path / "submission", tmp_path / "tree")
+    with held(tmp_path / "tree") as subject:
+        found = outcomes(subject, 3)
+    assert sum(o.points for o in found.values()) == 0
+
+
+@pytest.mark.fast
+def test_the_same_entropy_gives_the_same_outcome():
+    """Is an outcome a function of the code and the entropy alone?"""
+    functions = BANK["batch norm: epsilon outside the root"].functions
+    names = ["batchnorm_forward", "batchnorm_backward"]
+    first, second = (outcomes(InPlace(functions), 11, names) for _ in range(2))
+    for name in names:
+        assert replace(first[name], seconds=0) == replace(second[name], seconds=0)
+    other = outcomes(InPlace(functions), 12, names)
+    assert other["batchnorm_forward"].findings != first["batchnorm_forward"].findings
+
+
+def test_a_loop_that_is_too_slow_costs_its_check_alone(tmp_path):
+    """Is a loop that does not end given up, said to be so, and the next check asked anew?"""
+    tree = solved_tree(tmp_path / "tree") or tmp_path / "tree"
+    layers = tree / "cs231n" / "layers.py"
+    slow = layers.read_text(encoding="utf-8") + textwrap.dedent("""
+
+        def conv_forward_naive(x, w, b, conv_param):
+            while True:
+                pass
+        """)
+    layers.write_text(slow, encoding="utf-8")
+    with held(tree, case_seconds=0.1) as subject:
+        found = outcomes(subject, 5, ["conv_forward_naive", "max_pool_forward_naive"])
+    assert found["conv_forward_naive"].points == 0
+    assert "no answer within" in found["conv_forward_naive"].summary
+    assert found["max_pool_forward_naive"].passed
+
+
+# Points -------------------------------------------------------------------------------------------
+
+
+def _check(points=4.0):
+    return Check("made up", points, "BatchNorm", ("made_up",), lambda rng: [])
+
+
+def _findings(cases, failed):
+    return [Finding("out", case.label, case.label not in failed, case.edge) for case in cases]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "failed, points",
+    [
+        ((), 4.0),
+        (("core 1",), 2.0),
+        (("core 1", "core 2"), 0.0),
+        (("edge 1",), 3.4),  # 15 % of four
+        (("edge 1", "edge 2"), 2.8),
+        (("core 1", "edge 1"), 1.7),
+    ],
+)
+def test_core_cases_earn_and_edges_take_a_little(failed, points):
+    """Do core cases share the points, and edges take 15 % of what was earned each?"""
+    cases = [Case(f"core {i}", []) for i in (1, 2)]
+    cases += [Case(f"edge {i}", [], edge=True) for i in (1, 2)]
+    assert judge.points(_check(), cases, _findings(cases, failed)) == points
+
+
+@pytest.mark.fast
+def test_edges_together_take_at_most_two_fifths():
+    """Does a solution that fails at every edge keep 60 % of its points?"""
+    cases = [Case("core", [])] + [Case(f"edge {i}", [], edge=True) for i in range(6)]
+    failed = [case.label for case in cases if case.edge]
+    assert judge.points(_check(10.0), cases, _findings(cases, failed)) == 6.0
+
+
+@pytest.mark.fast
+def test_weights_share_a_case():
+    """Does an answer that weighs three times as much earn three times as much?"""
+    case = Case("core", [], want={"a": 0, "b": 0}, weights={"a": 3.0})
+    findings = [Finding("a", "core", True), Finding("b", "core", False)]
+    assert judge.points(_check(), [case], findings) == 3.0
+
+
+@pytest.mark.fast
+def test_a_mistake_at_an_edge_is_said_to_be_one():
+    """Does a student who is right on the usual inputs read that first?"""
+    found = outcomes(InPlace(BANK["softmax: no shift"].functions), 5, ["softmax_loss"])
+    outcome = found["softmax_loss"]
+    assert 0.6 * outcome.max_points <= outcome.points < outcome.max_points
+    assert "Right on the usual inputs, not at an edge." in outcome.summary
+
+
+# Remarks ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fast
+def test_either_place_of_epsilon_is_right_and_remarked():
+    """Are both forms of an update rule right, with a remark on which one it is?"""
+    want = OneOf({"epsilon outside the root": np.ones(3), "epsilon inside the root": np.zeros(3)})
+    place = {"dtype": "float64", "gradient": False, "case": "", "edge": False}
+    finding, remark = compare("next_w", np.zeros(3), want, **place)
+    assert finding.passed and remark == "epsilon inside the root"
+    finding, remark = compare("next_w", np.full(3, 5.0), want, **place)
+    assert not finding.passed and remark == ""
+
+
+@pytest.mark.fast
+def test_no_remark_where_both_forms_agree():
+    """Is nothing remarked where the two forms cannot be told apart?"""
+    want = OneOf({"one": np.ones(3), "other": np.ones(3)})
+    place = {"dtype": "float64", "gradient": False, "case": "", "edge": False}
+    assert compare("next_w", np.ones(3), want, **place)[1] == ""
+
+
+@pytest.mark.fast
+def test_an_input_changed_in_place_is_remarked_and_costs_nothing():
+    """Does a backward that writes into dout keep its points, and is it told?"""
+
+    def backward(dout, cache):
+        dout *= cache > 0
+        return dout
+
+    outcome = judged("relu_backward", backward, check="relu_backward")
+    assert outcome.passed
+    assert outcome.remarks == ("relu_backward changes its input in place: work on a copy.",)
+
+
+# Follow-through -----------------------------------------------------------------------------------
+
+
+def test_a_backward_that_is_right_for_its_own_forward_keeps_its_points():
+    """Does epsilon outside the root cost the forward alone, in layer, sandwich and network?"""
+    found = outcomes(InPlace(BANK["batch norm: epsilon outside the root"].functions), 21)
+    assert {name for name, o in found.items() if not o.passed} == {"batchnorm_forward"}
+    backward = found["batchnorm_backward"]
+    assert backward.summary == "Right for your own forward."
+    assert backward.remarks[-1].startswith("Judged against your own forward")
+
+
+def test_a_wrong_layer_costs_no_point_in_the_networks_that_use_it():
+    """Are the networks judged with a right layer where the student's own is wrong?"""
+    found = outcomes(InPlace(BANK["affine: mean for sum in db"].functions), 21)
+    assert {name for name, o in found.items() if not o.passed} == {"affine_backward"}
+    assert found["FullyConnectedNet"].remarks == (
+        "Judged with a right affine_backward in the place of yours.",
+    )
+
+
+def test_a_forward_that_is_far_off_earns_its_backward_nothing():
+    """Is a constant with a gradient of 0 no layer, although the two agree?"""
+    constant = {
+        "layers:batchnorm_forward": lambda x, gamma, beta, bn_param: (np.zeros_like(x), x),
+        "layers:batchnorm_backward": lambda dout, x: (
+            np.zeros_like(x), np.zeros(x.shape[1]), np.zeros(x.shape[1])
+        ),
+    }
+    found = outcomes(InPlace(constant), 21, ["batchnorm_forward", "batchnorm_backward"])
+    assert found["batchnorm_backward"].points == 0
+
+
+@pytest.mark.fast
+def test_a_wrong_backward_of_a_wrong_forward_is_not_forgiven():
+    """Does a backward that is wrong for its own forward too lose its points?"""
+    functions = dict(BANK["batch norm: epsilon outside the root"].functions)
+    right = functions["layers:batchnorm_backward"]
+    functions["layers:batchnorm_backward"] = lambda dout, cache: right(1.5 * dout, cache)
+    found = outcomes(InPlace(functions), 21, ["batchnorm_forward", "batchnorm_backward"])
+    assert found["batchnorm_backward"].points < 4
+
+
+# Bad answers --------------------------------------------------------------------------------------
+
+
+def _grads(dout, cache):
+    x, w = cache
+    return np.zeros_like(x), np.zeros_like(w), np.zeros(w.shape[1])
+
+
+BAD = {
+    "None": (lambda dout, cache: None, "returned None (is a return missing?)"),
+    "too few": (lambda dout, cache: _grads(dout, cache)[:2], "3 values (dx, dw, db); it returned 2"),
+    "one array": (lambda dout, cache: dout, "it returned one array of shape"),
+    "a None inside": (
+        lambda dout, cache: (*_grads(dout, cache)[:2], None), "db is None; it must be an array"
+    ),
+    "a list": (
+        lambda dout, cache: (*_grads(dout, cache)[:2], [0.0, 1.0]),
+        "db is a list of 2; it must be an array of shape",
+    ),
+    "a text": (
+        lambda dout, cache: (*_grads(dout, cache)[:2], "db"), "db is a str; it must be an array"
+    ),
+    "complex numbers": (
+        lambda dout, cache: (*_grads(dout, cache)[:2], np.zeros(dout.shape[1], complex)),
+        "db is an array of complex numbers",
+    ),
+    "objects": (
+        lambda dout, cache: (*_grads(dout, cache)[:2], np.full(dout.shape[1], None)),
+        "db is an array of objects",
+    ),
+    "wrong shape": (
+        lambda dout, cache: (*_grads(dout, cache)[:2], np.zeros(99)),
+        "db has shape (99,); it must have shape",
+    ),
+    "NaN": (
+        lambda dout, cache: (*_grads(dout, cache)[:2], np.full(dout.shape[1], np.nan)),
+        "db holds NaN or infinity",
+    ),
+    "an exception": (lambda dout, cache: dout @ dout, "ValueError: matmul"),
+    "the program's end": (lambda dout, cache: exit(3), "SystemExit: 3"),
+}  # fmt: skip
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("answer, sentence", BAD.values(), ids=BAD)
+def test_each_bad_answer_has_a_sentence_of_its_own(answer, sentence):
+    """Is what was expected, and what came, said in words for every kind of bad answer?"""
+    outcome = judged("affine_backward", answer)
+    assert not outcome.passed
+    assert any(sentence in finding.message for finding in outcome.findings), outcome.findings[:3]
+    assert sentence in text(outcome) and outcome.points < 2
+
+
+@pytest.mark.fast
+def test_a_view_of_the_input_is_an_answer_like_another():
+    """May a function return a view of what it was given?"""
+    outcome = judged("relu_backward", lambda dout, x: dout.T.T, check="relu_backward")
+    assert outcome.known == ("ReLU: no gate",)
+
+
+@pytest.mark.fast
+def test_a_law_that_cannot_be_asked_is_broken():
+    """Is a law that trips over the kind of an answer broken, and the grader not?"""
+    law = Law("sum", lambda answers: "" if answers["out"].sum() == 0 else "no")
+    case = Case("rows", [Call("layers:relu_forward")], laws=[law])
+    reply = {"answers": {"out": "text"}, "changed": [], "error": None}
+    (finding,), _ = judge.judge_case(case, reply)
+    assert finding.message == "sum: the answer is not of the kind that was asked for"
+
+
+# Outcomes and reports -----------------------------------------------------------------------------
+
+
+@pytest.mark.fast
+def test_an_outcome_can_be_stored_and_read_back():
+    """Does an outcome with a diagnosis survive as JSON?"""
+    outcome = judged("relu_backward", lambda dout, x: dout, check="relu_backward")
+    assert outcome.diagnosis and Outcome.from_json(outcome.to_json()) == outcome
+
+
+@pytest.mark.fast
+def test_an_outcome_of_before_there_were_diagnoses_can_be_read():
+    """Is a stored outcome without the newer fields still an outcome?"""
+    stored = '{"check": "c", "points": 1.0, "max_points": 1.0, "summary": "s", "findings": []}'
+    assert Outcome.from_json(stored).diagnosis == ""
+
+
+@pytest.mark.fast
+def test_the_diagnosis_comes_first_in_every_report():
+    """Is the idea behind the mistake the first thing to read, in text and in HTML?"""
+    outcome = judged("relu_backward", lambda dout, x: dout, check="relu_backward")
+    said = BANK["ReLU: no gate"].says
+    assert outcome.summary.startswith(said)
+    assert said in text(outcome).splitlines()[0]
+    page = html(outcome)
+    assert page.index("does not depend on it") < page.index("<table")
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("name", ["batchnorm_backward", "layernorm_backward", "adam"])
+def test_a_diagnosis_is_quick(name):
+    """Does a failing check of a norm or an update rule name its mistake within a second?"""
+    known = next(k for k in BANK.values() if k.fails == (name,))
+    outcome = outcomes(InPlace(known.functions), 4, [name])[name]
+    assert outcome.known == (known.name,) and outcome.seconds < 1
