@@ -14,6 +14,8 @@ class Finding:
     `label` says what ("dx", "running_mean"), `case` in which case, `edge` whether the case is an
     edge (legal, seldom tried). `message` says in words what is wrong. `error` and `tolerance` are
     relative; `where` is the index of the worst entry; shapes are those of the student's array.
+    `chart` shows where it is wrong over its last two axes, a character an entry: '.' for right,
+    else how large the error is, from 1 to 9; empty where that would not help.
     """
 
     label: str
@@ -25,6 +27,7 @@ class Finding:
     tolerance: float | None = None
     where: tuple[int, ...] | None = None
     shape: tuple[int, ...] | None = None
+    chart: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

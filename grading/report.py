@@ -59,6 +59,7 @@ def text(outcome: Outcome, color: bool = False) -> str:
         lines.append(f"{line}  {figures}" if figures else line)
         if finding.message and not finding.passed:
             lines.append(f"         {clean(finding.message, 400)}")
+            lines += [f"         {row}" for row in finding.chart]
     lines += [f"  note {clean(remark)}" for remark in outcome.remarks]
     if outcome.output and not outcome.passed:
         lines.append("  Your code printed:")
@@ -66,6 +67,45 @@ def text(outcome: Outcome, color: bool = False) -> str:
     if outcome.level != "none" and outcome.entropy is not None:
         lines.append(f"  Held at level {outcome.level}; {outcome.seconds:.2f} s.")
     return "\n".join(lines)
+
+
+def _summary(outcome: Outcome) -> str:
+    """The summary, with the diagnosis that it starts with set apart."""
+    said, rest = clean(outcome.diagnosis), clean(outcome.summary)
+    if not said or not rest.startswith(said):
+        return f" {escape_html.escape(rest)}"
+    rest = escape_html.escape(rest[len(said) :].strip())
+    idea = escape_html.escape(said)
+    return f'<p style="margin:0.3em 0;font-size:110%">{idea}</p><div>{rest}</div>'
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _heat_map(finding: Finding) -> str:
+    """A small table of where the array is wrong, redder for a larger error; in words as well."""
+    chart = finding.chart
+    if finding.passed or not chart:
+        return ""
+    rows = [i for i, row in enumerate(chart) if row.strip(".")]
+    columns = sorted({j for row in chart for j, mark in enumerate(row) if mark != "."})
+    words = (
+        f"wrong in row{'s' * (len(rows) > 1)} {_listed(rows)} of {len(chart)}, "
+        f"column{'s' * (len(columns) > 1)} {_listed(columns)} of {len(chart[0])}"
+    )
+    cell = "width:0.6em;height:0.6em;padding:0;border:1px solid #8886"
+    body = "".join(
+        "<tr>" + "".join(f'<td style="{cell};background:{_heat(mark)}"></td>' for mark in row)
+        + "</tr>"
+        for row in chart
+    )
+    style = "border-collapse:collapse;margin:0.2em 0"
+    return f'<table role="img" aria-label="{words}" title="{words}" style="{style}">{body}</table>'
+
+
+def _heat(mark: str) -> str:
+    return f"rgba(208,59,59,{int(mark) / 9:.2f})" if mark.isdigit() else "transparent"
 
 
 _STYLE = (
@@ -89,16 +129,12 @@ def html(outcome: Outcome) -> str:
         said = "" if finding.passed else escape_html.escape(clean(finding.message, 400))
         edge = " <small>(edge)</small>" if finding.edge else ""
         figures = escape_html.escape(details(finding))
+        found = f"{said}<br>" if said else ""
         rows.append(
             f'<tr><td style="{cell};color:{color}">{sign} {word}</td>'
             f'<td style="{cell}">{escape_html.escape(finding.label)}</td>'
             f'<td style="{cell}">{escape_html.escape(finding.case)}{edge}</td>'
-            f'<td style="{cell}">{said}<br><small>{figures}</small></td></tr>'
-            if said
-            else f'<tr><td style="{cell};color:{color}">{sign} {word}</td>'
-            f'<td style="{cell}">{escape_html.escape(finding.label)}</td>'
-            f'<td style="{cell}">{escape_html.escape(finding.case)}{edge}</td>'
-            f'<td style="{cell}"><small>{figures}</small></td></tr>'
+            f'<td style="{cell}">{found}<small>{figures}</small>{_heat_map(finding)}</td></tr>'
         )
     remarks = "".join(
         f"<div>Note: {escape_html.escape(clean(remark))}</div>" for remark in outcome.remarks
@@ -113,7 +149,7 @@ def html(outcome: Outcome) -> str:
     return (
         f'<div role="group" aria-label="{outcome.check}: {passed}">'
         f"<strong>{outcome.check}: {score}.</strong> "
-        f"{escape_html.escape(clean(outcome.summary))}"
+        f"{_summary(outcome)}"
         f'<table style="{table}"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
         f"</table>{remarks}{printed}</div>"
     )

@@ -6,15 +6,17 @@ import secrets
 import sys
 from pathlib import Path
 
-from grading import judge, report
+from grading import judge, report, sweep
 from grading.outcome import Outcome
 from grading.subject import ThisProcess
 
 
-def check(name: str, entropy: int | None = None) -> float:
+def check(name: str, entropy: int | None = None, plot: bool = False) -> float:
     """Run the check `name` on this process's `cs231n`, show what it found, return the points.
 
-    `entropy` replays the draw of an earlier run. Raises ValueError for a name that is no check.
+    `entropy` replays the draw of an earlier run. With `plot`, the numeric gradient of a layer is
+    drawn over its step beside the gradient of the backward. Raises ValueError for a name that is
+    no check.
     """
     outcome = outcome_here(name, entropy)
     if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
@@ -24,6 +26,9 @@ def check(name: str, entropy: int | None = None) -> float:
         display(both, raw=True)
     else:
         print(report.text(outcome, color=sys.stdout.isatty()))
+    if plot:
+        (wanted,) = judge.by_name([name])
+        sweep.draw(wanted, sweep.sweep(wanted, _here(), outcome.entropy or 0))
     return float(outcome.points)
 
 
@@ -31,10 +36,14 @@ def outcome_here(name: str, entropy: int | None = None) -> Outcome:
     """The outcome of one check in this process; what it builds on is checked where it fails."""
     (wanted,) = judge.by_name([name])
     entropy = secrets.randbits(64) if entropy is None else entropy
-    folder = Path(sys.modules["cs231n"].__file__).parents[1] if "cs231n" in sys.modules else None
-    subject = ThisProcess(folder or Path.cwd())
+    subject = _here()
     outcome = judge.run(wanted, subject, entropy, {})
     if outcome.passed:
         return outcome
     earlier = {c.name: judge.run(c, subject, entropy, {}) for c in judge.built_on(wanted)}
     return judge.run(wanted, subject, entropy, earlier) if earlier else outcome
+
+
+def _here() -> ThisProcess:
+    folder = Path(sys.modules["cs231n"].__file__).parents[1] if "cs231n" in sys.modules else None
+    return ThisProcess(folder or Path.cwd())

@@ -17,7 +17,9 @@ from grading.outcome import Finding, Outcome
 from grading.overlay import ROOT, solved_tree, submission_tree
 from grading.report import html, text
 from grading.sealed import sandbox
+from grading.session import check as check_here
 from grading.subject import Submission
+from grading.sweep import draw, sweep
 
 BY_CODE = [check for check in ALL.values() if not check.procedure]
 
@@ -260,7 +262,9 @@ def _grads(dout, cache):
 
 BAD = {
     "None": (lambda dout, cache: None, "returned None (is a return missing?)"),
-    "too few": (lambda dout, cache: _grads(dout, cache)[:2], "3 values (dx, dw, db); it returned 2"),
+    "too few": (
+        lambda dout, cache: _grads(dout, cache)[:2], "3 values (dx, dw, db); it returned 2"
+    ),
     "one array": (lambda dout, cache: dout, "it returned one array of shape"),
     "a None inside": (
         lambda dout, cache: (*_grads(dout, cache)[:2], None), "db is None; it must be an array"
@@ -346,6 +350,46 @@ def test_the_diagnosis_comes_first_in_every_report():
     assert said in text(outcome).splitlines()[0]
     page = html(outcome)
     assert page.index("does not depend on it") < page.index("<table")
+
+
+@pytest.mark.fast
+def test_a_chart_shows_where_an_array_is_wrong():
+    """Is there a small map of the wrong entries where some are right, and none where all are?"""
+    right, wrong = np.ones((2, 3, 4)), np.ones((2, 3, 4))
+    wrong[1, 2] = 2
+    place = {"dtype": "float64", "gradient": False, "case": "", "edge": False}
+    finding, _ = compare("dx", wrong, right, **place)
+    assert finding.chart == ("....", "....", "8888")
+    assert compare("dx", 2 * right, right, **place)[0].chart == ()
+    outcome = Outcome("c", 0.0, 1.0, "s", (finding,))
+    assert "8888" in text(outcome)
+    assert "wrong in row 2 of 3, columns 0, 1, 2, 3 of 4" in html(outcome)
+
+
+@pytest.mark.fast
+def test_the_sweep_shows_truncation_and_rounding():
+    """Is the numeric gradient best at a middle step, and worse at a large and at a tiny one?"""
+    found = dict(sweep(ALL["batchnorm_backward"], InPlace({}), 5))
+    best = min(found.values())
+    assert best < 1e-7 and found[1e-1] > 1e3 * best and found[1e-12] > 1e3 * best
+    assert sweep(ALL["batchnorm_forward"], InPlace({}), 5) == []
+
+
+@pytest.mark.fast
+def test_check_returns_points_and_plots_when_asked(monkeypatch, capsys):
+    """Does `check` print a report, return a plain float, and draw the sweep only when asked?"""
+    shown = []
+    monkeypatch.setattr("grading.sweep.draw", lambda check, found: shown.append(len(found)))
+    assert check_here("relu_backward", entropy=3) == 1.0 and shown == []
+    assert check_here("relu_backward", entropy=3, plot=True) == 1.0 and shown == [12]
+    assert "relu_backward: 1 of 1 points. All properties hold." in capsys.readouterr().out
+
+
+@pytest.mark.fast
+def test_a_sweep_that_cannot_be_is_said_to_be_none(capsys):
+    """Is a check without a gradient told from one with a picture?"""
+    draw(ALL["adam"], [])
+    assert capsys.readouterr().out == "adam has no gradient whose steps could be plotted.\n"
 
 
 @pytest.mark.fast

@@ -17,6 +17,7 @@ TOLERANCE = {
     ("float32", "value"): 1e-4,
     ("float32", "gradient"): 1e-3,
 }
+CHART_SIDE = 16  # the longest side of a chart of where an array is wrong
 FLOOR = 1e-3  # answers smaller than this are compared by absolute error
 UNIT_AXES_COUNT = ("out", "dx", "next_w", "scores")  # elsewhere (1, D) serves for (D,)
 
@@ -43,6 +44,26 @@ def relative_error(got: np.ndarray, want: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
         error = np.abs(got - want) / (np.abs(want) + scale)
     return np.where(np.isfinite(error), error, np.inf)
+
+
+def chart(error: np.ndarray, tolerance: float) -> tuple[str, ...]:
+    """The largest error at each place of the last two axes, a character a place; see `Finding`.
+
+    Empty where every place is wrong, or where there are too few or too many to look at.
+    """
+    if error.ndim < 2 or max(error.shape[-2:]) > CHART_SIDE or min(error.shape[-2:]) < 2:
+        return ()
+    worst = error.reshape(-1, *error.shape[-2:]).max(axis=0)
+    wrong = ~(worst <= tolerance)
+    if wrong.all():
+        return ()
+    with np.errstate(all="ignore"):
+        steps = np.nan_to_num(np.log10(worst / tolerance), nan=9, posinf=9, neginf=1)
+    levels = np.clip(np.ceil(steps), 1, 9).astype(int)
+    return tuple(
+        "".join(str(n) if bad else "." for n, bad in zip(*row, strict=True))
+        for row in zip(levels, wrong, strict=True)
+    )
 
 
 def _compare(
@@ -86,6 +107,7 @@ def _compare(
             share = "the value"
         verb = "is" if error.size == 1 or wrong == 1 else "are"
         message = f"{label}: {share} {verb} wrong"
+        found["chart"] = chart(error, tolerance)
         return Finding(**found, passed=False, message=message)
     if want.ndim and str(array.dtype) != dtype:
         message = f"{label} is {array.dtype}; {dtype} goes in, so {dtype} must come out"
