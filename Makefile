@@ -52,6 +52,9 @@ feedback: env ## write each student's feedback
 grades: env ## export the grades, a column a check, and a summary
 	python -m grading.classroom grades
 
+desk: env ## open the course in JupyterLab; nbgrader's formgrader is in its menu
+	cd build/course && jupyter lab $(ARGS)
+
 ## Authors
 build: env ## write cs231n's stubs and notebooks/ from the masters
 	python -m grading.release build
@@ -81,4 +84,5 @@ $(INSTALLED): requirements.txt
 	touch $@
 
 .PHONY: help env cifar10 synthetic-data lab check submission import demo release dist collect \
-	grade feedback grades build compare lint test mutants packages clean
+	grade feedback grades desk doctor build compare lint test mutants hostile fuzz faults packages \
+	clean

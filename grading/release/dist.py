@@ -16,7 +16,12 @@ ARCHIVE = ROOT / "build" / "dist" / f"{TOP}.zip"
 FILES = ("README.md", "Makefile", "requirements.txt", "pyproject.toml", ".gitignore")
 FOLDERS = {"datasets": (".py",), "grading": (".py",), "docs": (".md", ".png", ".svg")}
 # The tests are not listed either: all of them import the solved package.
-LEFT_OUT = ("grading/solutions", "grading/misconceptions", "grading/examples.py")
+LEFT_OUT = (
+    "grading/solutions",
+    "grading/examples.py",
+    "grading/misconceptions/kill.py",
+    "grading/misconceptions/__main__.py",
+)
 
 
 def contents() -> dict[str, bytes]:
