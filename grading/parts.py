@@ -28,8 +28,9 @@ def _require(holds: bool, wanted: str) -> None:
 
 
 def _rows(x: np.ndarray, *vectors: Any) -> None:
+    _require(x.ndim == 2, "x (N, D)")
     fits = all(np.broadcast_shapes(np.shape(v), x.shape) == x.shape for v in vectors)
-    _require(x.ndim == 2 and fits, "x (N, D), and vectors (D,)")
+    _require(fits, "vectors (D,)")
 
 
 def _running(x: np.ndarray, param: dict[str, Any]) -> None:

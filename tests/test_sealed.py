@@ -1,13 +1,20 @@
 """The wall: a student's code in a child, within limits, whatever it does."""
 
+import io
 import os
 import shutil
 import time
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_wire import VALUES
 
+from grading import classroom, doctor, judge, parts, subject
+from grading.checks import ALL
 from grading.grade import grade_submission
-from grading.sealed import isolation, sandbox
+from grading.sealed import isolation, sandbox, wire
 from grading.sealed.sandbox import Limits
 
 LEVELS = ["process"] + (["sealed"] if isolation.level().name == "sealed" else [])
@@ -26,7 +33,7 @@ def level(request):
 def grade(solved, tmp_path, level):
     """Grades the solved tree with `code` put at the top of layers.py, or in a function."""
 
-    def graded(code="", inside="", names=NAMES, at=level, **options):
+    def graded(code="", inside="", names=NAMES, at=level, at_end="", **options):
         folder = tmp_path / "submission"
         shutil.copytree(solved, folder, dirs_exist_ok=True)
         path = folder / "cs231n" / "layers.py"
@@ -35,7 +42,7 @@ def grade(solved, tmp_path, level):
             head, body = text.split("def relu_forward(x):", 1)
             doc, rest = body.split('"""', 2)[1:]
             text = f'{head}def relu_forward(x):\n    """{doc}"""\n    {inside}\n{rest}'
-        path.write_text(text)
+        path.write_text(text + at_end)
         options.setdefault("limits", QUICK)
         return grade_submission(folder, entropy=7, level=at, names=names, **options)
 
@@ -200,3 +207,154 @@ def test_limits_for_torch_lift_the_address_space():
     """Does torch, which reserves far more than it uses, get no limit of address space?"""
     assert sandbox.torch_limits(QUICK).address_space == -1
     assert sandbox.torch_limits(QUICK).memory > QUICK.memory
+
+
+def test_nothing_below_sealed_unless_it_is_said(monkeypatch):
+    """Is a level that this machine does not offer refused, and a lower one taken only by name?"""
+    monkeypatch.setattr(isolation, "level", lambda: isolation.Level("process", "no bubblewrap"))
+    with pytest.raises(isolation.LevelError, match="LEVEL=process"):
+        isolation.chosen()
+    with pytest.raises(isolation.LevelError):
+        isolation.chosen("sealed")
+    assert isolation.chosen("process") == "process"
+    with pytest.raises(ValueError, match="none"):
+        isolation.chosen("none")
+
+
+def test_a_class_is_not_graded_below_sealed(monkeypatch, tmp_path, capsys):
+    """Does a class run stop before its first submission, and say what to do?"""
+    monkeypatch.delenv("LEVEL", raising=False)
+    monkeypatch.setattr(isolation, "level", lambda: isolation.Level("process", "no bubblewrap"))
+    assert classroom.grade(tmp_path) == 1
+    assert "LEVEL=process" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "found", [("none", False), ("process", False), ("process", True), ("sealed", True)]
+)
+def test_the_doctor_knows_what_is_next(found):
+    """Is there advice for every level but the best?"""
+    name, installed = found
+    assert bool(doctor.advice(isolation.Level(name, ""), installed)) == (name != "sealed")
+
+
+def test_an_imported_loop_and_a_hung_function_are_waited_for_once(grade):
+    """Does a function that never returns cost one deadline, not one for each check?"""
+    names = ["affine_forward", "relu_forward", "relu_backward", "FullyConnectedNet"]
+    start = time.monotonic()
+    outcomes = grade(inside="while True: pass", names=names)
+    assert time.monotonic() - start < 2 * QUICK.case_seconds + 12
+    assert outcomes["relu_forward"].points == outcomes["relu_backward"].points == 0.0
+    assert outcomes["FullyConnectedNet"].passed  # with a right relu in the place of theirs
+
+
+def test_a_check_has_a_deadline_of_its_own(grade):
+    """Does a function that is slow, but not too slow, in each case end at the check's deadline?"""
+    slow = Limits(case_seconds=2.0, check_seconds=1.0)
+    outcomes = grade(inside="import time; time.sleep(0.6)", limits=slow)
+    assert outcomes["relu_forward"].points < 1.0
+    assert outcomes["relu_forward"].evidence == ("gave no answer before the deadline",)
+    assert outcomes["sgd_momentum"].points == 1.0
+
+
+def test_what_was_tried_is_noted(grade):
+    """Are files, processes and the network noted in words, for the check that it was in?"""
+    inside = (
+        "import socket, subprocess\n"
+        "    tries = [lambda: open('/etc/x/y', 'w'), lambda: subprocess.run(['/no/program'])]\n"
+        "    for tried in [*tries, lambda: socket.socket().connect(('127.0.0.1', 1))]:\n"
+        "        try:\n"
+        "            tried()\n"
+        "        except OSError:\n"
+        "            pass"
+    )
+    outcomes = grade(inside=inside)
+    noticed = "\n".join(outcomes["relu_forward"].evidence)
+    assert "opened /etc/x/y for writing" in noticed
+    assert "used the network" in noticed and "started the program" in noticed
+    assert outcomes["affine_forward"].evidence == outcomes["sgd_momentum"].evidence == ()
+
+
+def test_memory_is_seen_without_control_groups(grade, monkeypatch):
+    """Is a child that takes too much ended where no control group would?"""
+    monkeypatch.setattr(isolation.ControlGroup, "_make", lambda *_: None)
+    inside = "import time; held = b'x' * (150 << 20); time.sleep(1.0)"
+    outcomes = grade(inside=inside, limits=Limits(case_seconds=5.0, memory=100 << 20))
+    assert "killed" in outcomes["relu_forward"].summary
+    assert outcomes["sgd_momentum"].points == 1.0
+
+
+ODD = (
+    VALUES
+    | st.builds(wire.Handle, st.text(max_size=5))
+    | st.builds(wire.Opaque, st.text(max_size=5))
+    | st.integers()
+)
+
+
+@given(st.data())
+def test_any_answer_can_be_judged(data):
+    """Is an answer of whatever kind and shape judged, or refused, with no exception?"""
+    name = data.draw(st.sampled_from(["relu_forward", "adam", "softmax_loss", "dropout_forward"]))
+    case = data.draw(st.sampled_from(judge.draw(ALL[name], 3)))
+    labels = [*case.want, "out", "first", "second", "config"]
+    answers = data.draw(st.dictionaries(st.sampled_from(labels), ODD))
+    answers["config"] = data.draw(ODD | st.just(answers))
+    try:
+        reply = subject.checked(wire_and_back({"answers": answers, "error": data.draw(ODD)}))
+    except wire.WireError:
+        return
+    findings, _ = judge.judge_case(case, {**reply, "error": None})
+    assert not any(finding.passed for finding in findings if finding.label in case.want)
+
+
+def wire_and_back(value):
+    return wire.read(io.BytesIO(wire.encode(value)).read)
+
+
+@given(st.data())
+def test_no_question_for_a_right_layer_hurts_the_parent(data):
+    """Is a call of a right layer with any arguments answered, or refused in words?"""
+    name = data.draw(st.sampled_from([*parts.FORWARD, "softmax_loss", "relu_backward"]))
+    settings = st.dictionaries(st.sampled_from(["stride", "pad", "mode", "eps", "p"]), ODD)
+    args = data.draw(st.lists(ODD | settings, max_size=5))
+    answer = parts.Parts().answer(name, args, {})
+    assert set(answer) in ({"value", "args"}, {"error"})
+
+
+@pytest.mark.parametrize(
+    "name, shapes, setting",
+    [
+        ("affine_forward", [(500_000, 1), (1, 500_000), (500_000,)], None),
+        ("batchnorm_forward", [(900, 1), (900, 900), (1,)], {"mode": "train"}),
+        ("batchnorm_forward", [(2, 3, 4, 5), (3,), (3,)], {"mode": "train"}),
+        ("conv_forward_naive", [(1, 1, 4, 4), (1, 1, 3, 3), (1,)], {"stride": 1, "pad": 50_000}),
+        ("max_pool_forward_naive", [(1, 1, 900, 900)],
+         {"pool_height": 800, "pool_width": 800, "stride": 1}),
+        ("relu_forward", [(2_000_000,)], None),
+    ],
+)  # fmt: skip
+def test_a_right_layer_is_not_a_bomb(name, shapes, setting):
+    """Is more data than the course's own cases have refused before anything is computed?"""
+    args = [np.zeros(shape) for shape in shapes] + ([setting] if setting else [])
+    assert "must be called with" in parts.Parts().answer(name, args, {})["error"]
+
+
+def test_right_layers_do_not_pile_up():
+    """Is what a child makes the parent remember bounded?"""
+    server = parts.Parts()
+    answers = [server.answer("relu_forward", [np.zeros(900_000)], {}) for _ in range(25)]
+    assert "value" in answers[0] and "error" in answers[-1]
+
+
+def test_a_part_is_not_the_exercise_itself(grade):
+    """Does a spatial batch norm that only calls a wrong batch norm stay without points?"""
+    code = (
+        "\n\ndef batchnorm_forward(x, gamma, beta, bn_param):\n"
+        "    return x * 0, x\n"
+        "\n\ndef spatial_batchnorm_forward(x, gamma, beta, bn_param):\n"
+        "    return batchnorm_forward(x, gamma, beta, bn_param)\n"
+    )
+    names = ["batchnorm_forward", "spatial_batchnorm_forward"]
+    outcomes = grade(at_end=code, names=names)
+    assert outcomes["spatial_batchnorm_forward"].points == 0.0
