@@ -1,6 +1,5 @@
 """The bank of misconceptions: what it names, what it must not name, and what never fails."""
 
-import importlib.util
 import re
 import sys
 import types
@@ -18,13 +17,19 @@ from grading.misconceptions import BANK
 from grading.misconceptions.answers import answer, flat
 from grading.misconceptions.bank import SECTIONS
 from grading.misconceptions.diagnosis import best, same
-from grading.misconceptions.kill import InPlace, Table, in_place
+from grading.misconceptions.kill import (
+    ALTERNATIVES,
+    InPlace,
+    Table,
+    alternative,
+    in_place,
+    replaced,
+)
 from grading.misconceptions.right import table
 from grading.misconceptions.words import in_words
 from grading.overlay import SOLUTIONS
 
-ALTERNATIVES = sorted((Path(__file__).parent / "data" / "alternatives").glob("*.py"))
-MODULES = ("layers", "layer_utils", "optim", "classifiers.fc_net", "classifiers.cnn")
+RIGHT = sorted(ALTERNATIVES.glob("*.py"))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -39,26 +44,6 @@ def one_thread():
 @cache
 def kill_table() -> Table:
     return Table(entropy=2024)
-
-
-def replaced(module) -> dict:
-    """What a module defines that stands in `cs231n` too, by path."""
-    found = {}
-    for home in MODULES:
-        own = importlib.import_module(f"cs231n.{home}")
-        for name, value in vars(module).items():
-            here = getattr(own, name, None)
-            if getattr(here, "__module__", "") == own.__name__ and not name.startswith("_"):
-                if getattr(value, "__module__", "") == module.__name__:
-                    found[f"{home}:{name}"] = value
-    return found
-
-
-def loaded(path: Path) -> types.ModuleType:
-    spec = importlib.util.spec_from_file_location(f"alternative_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def edited(file: str, *edits: tuple[str, str]) -> types.ModuleType:
@@ -125,10 +110,10 @@ def test_every_misconception_is_killed_and_named_alone():
     assert sum(row.diagnosed for row in rows) >= 0.95 * len(rows)
 
 
-@pytest.mark.parametrize("path", ALTERNATIVES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RIGHT, ids=lambda path: path.stem)
 def test_nothing_fails_for_a_right_solution_written_otherwise(path):
     """Does a right solution in another style get every point?"""
-    functions = replaced(loaded(path))
+    functions = alternative(path)
     assert functions
     outcomes = kill_table().outcomes(functions)
     assert outcomes
@@ -137,7 +122,7 @@ def test_nothing_fails_for_a_right_solution_written_otherwise(path):
 
 def test_there_are_twelve_alternatives_or_more():
     """Are there enough right solutions in other styles to trust the checks?"""
-    assert len(ALTERNATIVES) >= 12
+    assert len(RIGHT) >= 12
 
 
 # Mistakes as students write them ------------------------------------------------------------------

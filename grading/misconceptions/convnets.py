@@ -339,6 +339,19 @@ known(
 )
 
 
+for _short, _check, _layer in (
+    ("convolution", "conv_forward_naive", conv),
+    ("max pooling", "max_pool_forward_naive", pool),
+):
+    known(
+        f"{_short}: raised to float64",
+        "float32 goes in and float64 comes out, at twice the memory: an array that is filled here "
+        "was made without a dtype.",
+        _check,
+        _layer(out=lambda value, *args: value.astype(np.float64)),
+    )
+
+
 # Normalisation of images --------------------------------------------------------------------------
 
 spatial = partial(layer, "spatial_batchnorm_forward")

@@ -121,6 +121,24 @@ def _drawn_again(case: Case, answers: Mapping[str, Any]) -> bool:
     return bool(np.allclose(kept, forward.max(), rtol=1e-5) and (backward == 0).any())
 
 
+def _in_double() -> dict[str, Callable[..., Any]]:
+    functions = dropout()
+    forward = functions["layers:dropout_forward"]
+
+    def run(x: np.ndarray, param: dict[str, Any]) -> Any:
+        out, mask = forward(x, param)
+        return out.astype(np.float64), mask
+
+    return {**functions, "layers:dropout_forward": run}
+
+
+def _double(case: Case, answers: Mapping[str, Any]) -> bool:
+    found = _drawn(case, answers)
+    if found is None or found[1]["mode"] != "train":
+        return False
+    return mask_problem(answers["out"], found[0], found[1]["p"]).startswith("out is float64")
+
+
 known(
     "dropout: keep and drop exchanged",
     "p is the probability to KEEP an entry. The text that you read may call p the probability to "
@@ -157,6 +175,14 @@ known(
     "dropout_forward",
     dropout(test=lambda x, p: x * p),
     seen=_test_scaled,
+)
+known(
+    "dropout: raised to float64",
+    "float32 goes in and float64 comes out, at twice the memory: the mask is float64, and so is "
+    "its product with x.",
+    "dropout_forward",
+    _in_double(),
+    seen=_double,
 )
 known(
     "dropout: one mask for ever",

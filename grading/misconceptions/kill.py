@@ -6,11 +6,13 @@ Run by `python -m grading.misconceptions`, with a solved package on the path.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import multiprocessing
 import os
 import secrets
 import sys
 import time
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,8 +28,10 @@ from grading.checks.case import Case
 from grading.misconceptions import BANK
 from grading.misconceptions.bank import Functions, Misconception
 from grading.outcome import Outcome
+from grading.overlay import ROOT
 from grading.subject import Reply, ThisProcess
 
+ALTERNATIVES = ROOT / "tests" / "data" / "alternatives"  # right solutions written otherwise
 MODULES = (
     "layers",
     "layer_utils",
@@ -155,6 +159,27 @@ class Table:
         return found
 
 
+def replaced(module: types.ModuleType) -> Functions:
+    """What a module defines that stands in `cs231n` too, by path."""
+    found = {}
+    for home in MODULES:
+        own = importlib.import_module(f"cs231n.{home}")
+        for name, value in vars(module).items():
+            here = getattr(own, name, None)
+            if getattr(here, "__module__", "") == own.__name__ and not name.startswith("_"):
+                if getattr(value, "__module__", "") == module.__name__:
+                    found[f"{home}:{name}"] = value
+    return found
+
+
+def alternative(path: Path) -> Functions:
+    """The functions of a right solution that is written otherwise, from its file."""
+    spec = importlib.util.spec_from_file_location(f"alternative_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return replaced(module)
+
+
 _TABLE: list[Table] = []  # one a process
 
 
@@ -167,12 +192,20 @@ def _row(name: str) -> Row:
     return _TABLE[0].row(BANK[name])
 
 
-def rows(names: Sequence[str], entropy: int, processes: int) -> list[Row]:
-    """The rows of these misconceptions, with a progress bar."""
+def _failing(path: Path) -> list[str]:
+    outcomes = _TABLE[0].outcomes(alternative(path))
+    return [f"{name}: {found.summary}" for name, found in outcomes.items() if not found.passed]
+
+
+def run(
+    names: Sequence[str], right: Sequence[Path], entropy: int
+) -> tuple[list[Row], list[list[str]]]:
+    """The rows of these misconceptions, and what fails of these right solutions; in parallel."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(processes, _start, (entropy,)) as pool:
+    with context.Pool(min(2, os.cpu_count() or 1), _start, (entropy,)) as pool:
         found = pool.imap(_row, names, chunksize=4)
-        return list(tqdm(found, total=len(names), unit="mistake", leave=False))
+        rows = list(tqdm(found, total=len(names), unit="mistake", leave=False))
+        return rows, pool.map(_failing, right)
 
 
 def lines(row: Row) -> list[str]:
@@ -194,18 +227,21 @@ def main(word: str = "") -> int:
     """Print the kill table; 0 if all is well."""
     start, entropy = time.monotonic(), secrets.randbits(32)
     names = [name for name in BANK if word.lower() in name.lower()]
-    table = rows(names, entropy, min(2, os.cpu_count() or 1))
+    right = [] if word else sorted(ALTERNATIVES.glob("*.py"))
+    table, failing = run(names, right, entropy)
     for row in table:
         print("\n".join(lines(row)))
-    count = len(table)
+    for path, failed in zip(right, failing, strict=True):
+        print("\n     ".join([f"{'FAIL' if failed else 'ok  '} right: {path.stem}", *failed]))
     print(
-        f"{count} misconceptions: {sum(row.killed for row in table)} killed, "
+        f"{len(table)} misconceptions: {sum(row.killed for row in table)} killed, "
         f"{sum(row.diagnosed for row in table)} diagnosed by name, "
         f"{sum(bool(row.wrongly) for row in table)} wrongly named, "
-        f"{sum(bool(row.others) for row in table)} with another check failed; "
+        f"{sum(bool(row.others) for row in table)} with another check failed.\n"
+        f"{len(right)} right solutions written otherwise: {sum(map(bool, failing))} fail.\n"
         f"{time.monotonic() - start:.0f} s, entropy {entropy}."
     )
-    return 0 if count and all(row.well for row in table) else 1
+    return 0 if table and all(row.well for row in table) and not any(failing) else 1
 
 
 if __name__ == "__main__":
