@@ -94,9 +94,14 @@ def _is_derivative(check: Check, subject: Subject, case: Case, label: str) -> bo
     answers = reply["answers"]
     try:
         out, gradient = np.float64(answers["out"]), np.float64(answers[label])
+        if out.shape != own.out.shape or gradient.size != point.size:
+            return False
         if not np.linalg.norm(out - own.out) <= NEAR * np.linalg.norm(own.out):
             return False
         for k, direction in enumerate(directions):
+            moved = (answers[f"out{k}+1"], answers[f"out{k}-1"])
+            if [np.shape(m) for m in moved] != [out.shape] * 2:
+                return False
             slope = (np.float64(answers[f"out{k}+1"]) - np.float64(answers[f"out{k}-1"])) / (2 * H)
             expected = np.sum(slope * own.dout)
             found = np.sum(gradient.reshape(-1) * direction.ravel())

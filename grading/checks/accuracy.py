@@ -1,6 +1,8 @@
 """The accuracy checkpoint: a trained ResNet-18 is sent test images and answers with logits.
 
-Labels never cross to the side where the student's code runs.
+Labels never cross to the side where the student's code runs. But the test set is public, and a
+table of its labels is small: so some answers are held against those of the course's own network
+with the student's weights.
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ import numpy as np
 
 from cs231n.data_utils import cifar10_folder, is_stand_in
 from cs231n.training import MEAN, STD
-from grading import checkpoint
+from grading import checkpoint, reference
 from grading.checks.case import Call, Case, Check, Kept
 from grading.outcome import Finding, Outcome
 
 IMAGES = 10_000
 BATCH = 1_000
+HELD_AGAINST = 64  # answers of the first batch, whose images are in a random order
+AGREES = 1e-2  # largest difference relative to the largest logit; float32 makes 1e-4 of it
 
 
 def accuracy(check: Check, subject: Any, entropy: int) -> Outcome:
@@ -43,6 +47,14 @@ def accuracy(check: Check, subject: Any, entropy: int) -> Outcome:
     problem = _wrong(logits, reply["answers"].get("again"))
     if problem:
         return _none(check, problem)
+    if not _answers_of(weights, images[:HELD_AGAINST], logits[0][:HELD_AGAINST]):
+        if note := getattr(subject, "note", None):
+            note("its network does not answer as ResNet-18 with its weights does")
+        return _none(
+            check,
+            "Your network does not answer as ResNet-18 does with your weights. Make the check "
+            "ResNet18 pass first, then train and save anew.",
+        )
     reached = float(np.mean(np.concatenate(logits).argmax(axis=1) == labels))
     full = checkpoint.parameter_count(weights) >= checkpoint.FULL_WIDTH_PARAMETERS
     points = checkpoint.points_for(reached, check.points, full)
@@ -80,6 +92,13 @@ def _case(weights: dict[str, np.ndarray], batches: list[np.ndarray]) -> Case:
         calls.append(Call(".logits", (batch,), of="evaluator", returns=(f"logits{i}",)))
     calls.append(Call(".logits", (batches[0],), of="evaluator", returns=("again",)))
     return Case("test images", calls)
+
+
+def _answers_of(weights: dict[str, np.ndarray], images: np.ndarray, logits: np.ndarray) -> bool:
+    """Whether the logits are those of the course's network with these weights."""
+    x = checkpoint.network_input(images)
+    right = reference.value(lambda x: reference.resnet18(x, weights, False), [x])
+    return bool(np.abs(logits - right).max() <= AGREES * np.abs(right).max())
 
 
 def _wrong(logits: list[Any], again: Any) -> str:

@@ -29,6 +29,8 @@ def mask_problem(out: Any, x: np.ndarray, p: float) -> str:
         return f"out {problem}"
     if np.shape(out) != x.shape:
         return f"out has shape {np.shape(out)}; it must have shape {x.shape}"
+    if not np.isfinite(out).all():
+        return "out holds NaN or infinity"
     scale = np.float64(out) / np.float64(x)
     kept = scale != 0
     if kept.all():
@@ -154,8 +156,8 @@ def _network_case(
 
     def expected(answers: Mapping[str, Any]) -> tuple[float, dict[str, np.ndarray]] | str:
         masks = [answers.get(f"mask{i}") for i in range(1, len(dims) - 1)]
-        for mask in masks:
-            problem = mask_problem(mask, np.ones_like(mask), keep) if np.size(mask) > 1 else "none"
+        for mask, width in zip(masks, dims[1:-1], strict=True):
+            problem = mask_problem(mask, np.ones((len(X), width)), keep)
             if problem:
                 return f"dropout_forward is not right yet: {problem}"
 

@@ -16,6 +16,7 @@ QUIET = ("/usr/", "/lib", "/dev/", "/etc/", "/proc/", "/sys/", "/bin/")  # may b
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 NETWORK = ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo")
 PROGRAMS = ("os.exec", "os.posix_spawn", "os.system", "subprocess.Popen")
+INNOCENT = ("fc-list", "gcc", "ld", "ldconfig")  # what matplotlib and torch look for
 CHANGES = (
     "os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir",
     "os.symlink", "os.truncate", "shutil.rmtree",
@@ -53,7 +54,7 @@ def _telling(event: str, args: tuple[Any, ...], scratch: str, readable: tuple[st
         return "started another process (fork)"
     if event in PROGRAMS:
         program = str(args[0])
-        return "" if os.path.basename(program) == "fc-list" else f"started the program {program}"
+        return "" if os.path.basename(program) in INNOCENT else f"started the program {program}"
     if event in ("os.kill", "os.killpg"):
         return f"sent signal {args[1]} to process {args[0]}"
     if event in CHANGES and not _path(args[0]).startswith(scratch):
