@@ -80,6 +80,9 @@ def _followed(
             asked, parts = asked_again, True
     if not outcome.passed and check.forward in culprits:
         outcome = follow.own_forward(check, subject, cases, outcome, points)
+        if not outcome.passed:  # what is left may be another mistake than what came first
+            said = summary(check, outcome.findings, [reply for _, reply in asked])
+            outcome = replace(outcome, summary=said)
     if outcome.passed or diagnosis is None:
         return outcome
     forward = earlier.get(check.forward or "")
@@ -95,8 +98,9 @@ def _followed(
     names, said = diagnosis.diagnose(first, ask_again)
     if not said:
         return outcome
-    summary = f"{said} {outcome.summary}"
-    return replace(outcome, diagnosis=said, known=tuple(names), summary=summary)
+    return replace(
+        outcome, diagnosis=said, known=tuple(names), summary=f"{said} {outcome.summary}"
+    )
 
 
 def with_findings(

@@ -252,6 +252,21 @@ def test_a_wrong_backward_of_a_wrong_forward_is_not_forgiven():
     assert found["batchnorm_backward"].points < 4
 
 
+@pytest.mark.fast
+def test_what_is_left_after_follow_through_is_what_is_said():
+    """Does the summary name a property that still fails, and none that was forgiven?"""
+    functions = dict(BANK["batch norm: epsilon outside the root"].functions)
+    right = functions["layers:batchnorm_backward"]
+
+    def backward(dout, cache):
+        dx, dgamma, dbeta = right(dout, cache)
+        return dx, dgamma, 1.5 * dbeta
+
+    functions["layers:batchnorm_backward"] = backward
+    found = outcomes(InPlace(functions), 21, ["batchnorm_forward", "batchnorm_backward"])
+    assert "training: dbeta: every entry is wrong" in found["batchnorm_backward"].summary
+
+
 # Bad answers --------------------------------------------------------------------------------------
 
 
