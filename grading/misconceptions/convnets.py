@@ -266,9 +266,8 @@ def _assigning_pool(x: Any, pool_height: int, pool_width: int, stride: int) -> A
     N, C, H, W = x.shape
     last = {}
     for i, j in np.ndindex(*out.shape[2:]):
-        top, left = i * stride, j * stride
         for k, l in np.ndindex(pool_height, pool_width):
-            last[top + k, left + l] = i, j
+            last[i * stride + k, j * stride + l] = i, j
     windows = torch.zeros(H, W, *out.shape[2:], dtype=x.dtype)
     for (row, column), (i, j) in last.items():
         windows[row, column, i, j] = 1
