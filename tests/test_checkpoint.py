@@ -1,6 +1,7 @@
 import os
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,12 +9,14 @@ import safetensors.numpy
 import torch
 
 from cs231n.classifiers.resnet import ResNet18
+from cs231n.predict import load_resnet18
 from cs231n.saving import save_weights
 from cs231n.training import normalize, to_tensor
 from grading import checkpoint
 from grading.checkpoint import CheckpointError, points_for, read_weights
 
 WIDTH = 4
+TRAINED = Path(__file__).parent / "data" / "resnet18_width16.safetensors"
 
 
 @pytest.fixture
@@ -88,6 +91,15 @@ def test_a_state_dict_saved_by_torch_is_read(tmp_path, model, wrap):
     state = {f"module.{name}": value for name, value in model.state_dict().items()}
     torch.save(wrap(state), tmp_path / "w.pt")
     assert set(read_weights(tmp_path / "w.pt")) == set(model.state_dict())
+
+
+def test_the_trained_network_is_read_as_a_narrow_one():
+    """Are the half-precision weights kept for tests read, counted, and below the full width?"""
+    weights = read_weights(TRAINED)
+    assert TRAINED.stat().st_size < 2_000_000
+    assert checkpoint.parameter_count(weights) == 701_466 < checkpoint.FULL_WIDTH_PARAMETERS
+    scores = load_resnet18(TRAINED).eval()(torch.zeros(1, 3, 32, 32))
+    assert scores.shape == (1, 10) and scores.isfinite().all()
 
 
 def test_counters_may_be_absent(tmp_path, model):
