@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from grading.overlay import solved_tree
+from grading.overlay import ROOT, solved_tree
 from grading.sealed import isolation
 
 settings.register_profile(
@@ -56,8 +56,17 @@ def solved(request):
 
 
 @pytest.fixture(scope="session")
-def cifar10_dir(tmp_path_factory):
-    """Folder of CIFAR-10's batches: that of CIFAR10_DIR, what is in datasets/, or a stand-in."""
+def real_archive():
+    """The archive of real CIFAR-10: that of CIFAR10_ARCHIVE, or beside the project; else None."""
+    beside = ROOT.parent / "shared" / "data" / "cifar-10-python.tar.gz"
+    archive = Path(os.environ.get("CIFAR10_ARCHIVE", beside))
+    return archive if archive.is_file() else None
+
+
+@pytest.fixture(scope="session")
+def cifar10_dir(tmp_path_factory, real_archive):
+    """Folder of CIFAR-10's batches: that of CIFAR10_DIR, what is in datasets/, what the real
+    archive unpacks to, or a stand-in."""
     from datasets import cifar10, synthetic  # they import cs231n, so not before the tree is there
 
     chosen = os.environ.get("CIFAR10_DIR")
@@ -65,4 +74,8 @@ def cifar10_dir(tmp_path_factory):
     for folder in folders:
         if folder.is_dir():
             return folder
-    return synthetic.write(tmp_path_factory.mktemp("stand-in") / "cifar-10-batches-py")
+    folder = tmp_path_factory.mktemp("data") / "cifar-10-batches-py"
+    if real_archive:
+        cifar10.unpack(real_archive, folder)
+        return folder
+    return synthetic.write(folder)

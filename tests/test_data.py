@@ -20,9 +20,6 @@ from datasets import cifar10, synthetic
 from datasets import folder as folders
 
 COURSE = Path(__file__).resolve().parents[1]
-REAL_ARCHIVE = Path(
-    os.environ.get("CIFAR10_ARCHIVE", COURSE.parent / "shared/data/cifar-10-python.tar.gz")
-)
 
 
 @pytest.fixture(scope="module")
@@ -401,10 +398,11 @@ def test_command(tmp_path):
     assert "there is no file" in result.stderr and "Traceback" not in result.stderr
 
 
-@pytest.mark.skipif(not REAL_ARCHIVE.is_file(), reason="set CIFAR10_ARCHIVE to CIFAR-10's archive")
-def test_real_archive(tmp_path, monkeypatch):
+def test_real_archive(tmp_path, real_archive):
     """Does real CIFAR-10 come through download and loaders with its known channel means?"""
-    folder = cifar10.fetch(tmp_path / folders.NAME, [REAL_ARCHIVE.as_uri()], sha256(REAL_ARCHIVE))
+    if real_archive is None:
+        pytest.skip("set CIFAR10_ARCHIVE to CIFAR-10's archive")
+    folder = cifar10.fetch(tmp_path / folders.NAME, [real_archive.as_uri()], sha256(real_archive))
     Xtr, Ytr, Xte, Yte = data_utils.load_CIFAR10(folder)
     assert Xtr.shape == (50000, 32, 32, 3) and Xte.shape == (10000, 32, 32, 3)
     assert np.bincount(Ytr).tolist() == [5000] * 10 and np.bincount(Yte).tolist() == [1000] * 10
