@@ -7,6 +7,7 @@ grading in parallel before nbgrader's single writer comes along, and the table a
 from __future__ import annotations
 
 import argparse
+import fcntl
 import multiprocessing
 import os
 import shutil
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -44,9 +46,34 @@ def nbgrader(course: Path, *arguments: str, **environment: str) -> int:
         log.write(f"\n$ nbgrader {' '.join(arguments)}\n")
         log.flush()
         done = subprocess.run(
-            command, cwd=course, env=environment, stdout=log, stderr=log, check=False
-        )
+            command, cwd=course, env=environment, stdout=log, stderr=log, check=False,
+            pass_fds=tuple(_locks),
+        )  # fmt: skip
     return done.returncode
+
+
+_locks: list[int] = []  # open files that lock a course; nbgrader's command keeps them open
+
+
+@contextmanager
+def alone(course: Path) -> Iterator[None]:
+    """Wait until nobody else grades this course, and keep it so.
+
+    The lock lives as long as anybody has the file open: an nbgrader command that outlives a
+    killed grader still holds it, so that two never write to the gradebook at once.
+    """
+    lock = os.open(course / ".grading", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another run is grading this course: waiting for it to end", file=sys.stderr)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    _locks.append(lock)
+    try:
+        yield
+    finally:
+        _locks.remove(lock)
+        os.close(lock)
 
 
 def collect(course: Path) -> int:
@@ -70,6 +97,11 @@ def grade(course: Path, workers: int | None = None) -> int:
     except (LevelError, ValueError) as problem:
         print(problem, file=sys.stderr)
         return 1
+    with alone(course):
+        return _grade(course, store, workers)
+
+
+def _grade(course: Path, store: Store, workers: int | None) -> int:
     _repair_all(course)
     print(f"entropy {store.entropy} (ENTROPY={store.entropy} replays this grading)")
     failed = grade_in_parallel(course, workers or os.cpu_count() or 1)
