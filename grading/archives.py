@@ -66,7 +66,8 @@ def _unzip(archive: zipfile.ZipFile, folder: Path) -> list[Repair]:
         except FileExistsError:
             repairs.append(Repair(shown(name), "it is in the archive twice; the first was taken."))
         except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError) as error:
-            place.unlink(missing_ok=True)
+            if place.is_file():
+                place.unlink()
             text = f"it is damaged in the archive and was left out ({type(error).__name__})."
             repairs.append(Repair(shown(name), text))
     return repairs

@@ -32,6 +32,7 @@ TELLING = (
     "the course's own copy is used",
     "in the place of the module",
     "outside cs231n/",
+    "a given module",
     "larger than",
 )
 

@@ -5,6 +5,7 @@ import sys
 from functools import partial
 
 import pytest
+
 from tests import faults
 
 pytestmark = pytest.mark.slow
