@@ -25,12 +25,10 @@ sys.path.insert(0, str(ROOT / "tests"))  # where pytest finds small_course, too
 
 import small_course  # noqa: E402
 
-from grading import classroom, grades  # noqa: E402
+from grading import grades  # noqa: E402
 from grading.overlay import solved_tree  # noqa: E402
 from grading.sealed import isolation  # noqa: E402
-from grading.store import Store  # noqa: E402
 
-CHECKS = [name for checks in small_course.CHECKS.values() for name in checks]
 ENTROPY = "11"
 IN_A_ROW = 5  # kills of one class before it is run to its end
 WRONG = "\n\ndef relu_forward(x):\n    return -x, x\n"
@@ -39,15 +37,6 @@ import random, time
 _time = time.time
 time.time = lambda: _time() + random.choice([-86400.0, 0.0, 4e7])
 """
-
-
-def quick(course: Path, folder: Path) -> None:
-    """Grade one submission as a class run does, by the small course's checks alone."""
-    from grading.grade import grade_submission
-
-    store = Store(course)
-    found = grade_submission(folder, entropy=store.entropy, names=CHECKS, level=store.level)
-    store.write(store.key(folder), found)
 
 
 def make_class(folder: Path, students: int) -> Path:
@@ -70,7 +59,7 @@ def start(course: Path, **environment: str) -> subprocess.Popen:
     """A class run in a session of its own."""
     level = os.environ.get("LEVEL") or isolation.level().name
     environment = {**os.environ, "ENTROPY": ENTROPY, "LEVEL": level, **environment}
-    command = [sys.executable, "-m", "tests.faults", "--drive", str(course)]
+    command = [sys.executable, "-m", "tests.quick_run", str(course)]
     return subprocess.Popen(
         command,
         cwd=ROOT,
@@ -193,22 +182,13 @@ def all_faults(students: int, moments: int, seed: int, say: Callable[[str], None
     return different
 
 
-def drive(course: Path) -> int:
-    """The class run itself, with the quick grader; runs in a process of its own."""
-    classroom.grade_in_parallel = partial(classroom.grade_in_parallel, one=quick)
-    return classroom.grade(course, workers=2)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Print what each fault did; 1 if a gradebook was different after the rerun."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--moments", type=int, default=50)
     parser.add_argument("--students", type=int, default=20)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
-    parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
-    if arguments.drive:
-        return drive(arguments.drive)
     say = partial(print, flush=True)
     different = all_faults(arguments.students, arguments.moments, arguments.seed, say)
     print(f"different after a rerun: {different or 'none'}")

@@ -15,11 +15,11 @@ from grading.misconceptions import BANK
 from grading.misconceptions.kill import InPlace
 from grading.outcome import Finding, Outcome
 from grading.overlay import ROOT, solved_tree, submission_tree
-from grading.report import html, text
+from grading.report import html, rows, text
 from grading.sealed import sandbox
 from grading.session import check as check_here
 from grading.subject import Submission
-from grading.sweep import draw, sweep
+from grading.sweep import draw, in_words, sweep
 
 BY_CODE = [check for check in ALL.values() if not check.procedure]
 
@@ -264,7 +264,7 @@ def test_what_is_left_after_follow_through_is_what_is_said():
 
     functions["layers:batchnorm_backward"] = backward
     found = outcomes(InPlace(functions), 21, ["batchnorm_forward", "batchnorm_backward"])
-    assert "training: dbeta: every entry is wrong" in found["batchnorm_backward"].summary
+    assert "training: every entry of dbeta is wrong" in found["batchnorm_backward"].summary
 
 
 # Bad answers --------------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ BAD = {
     ),
     "a list": (
         lambda dout, cache: (*_grads(dout, cache)[:2], [0.0, 1.0]),
-        "db is a list of 2; it must be an array of shape",
+        "db is a list of 2; it must be an array of float64 of shape",
     ),
     "a text": (
         lambda dout, cache: (*_grads(dout, cache)[:2], "db"), "db is a str; it must be an array"
@@ -305,7 +305,7 @@ BAD = {
     ),
     "NaN": (
         lambda dout, cache: (*_grads(dout, cache)[:2], np.full(dout.shape[1], np.nan)),
-        "db holds NaN or infinity",
+        "; it must be finite float64",
     ),
     "an exception": (lambda dout, cache: dout @ dout, "ValueError: matmul"),
     "the program's end": (lambda dout, cache: exit(3), "SystemExit: 3"),
@@ -378,7 +378,7 @@ def test_a_chart_shows_where_an_array_is_wrong():
     assert compare("dx", 2 * right, right, **place)[0].chart == ()
     outcome = Outcome("c", 0.0, 1.0, "s", (finding,))
     assert "8888" in text(outcome)
-    assert "wrong in row 2 of 3, columns 0, 1, 2, 3 of 4" in html(outcome)
+    assert "wrong in row 2 of 3, every column" in html(outcome)
 
 
 @pytest.mark.fast
@@ -398,6 +398,49 @@ def test_check_returns_points_and_plots_when_asked(monkeypatch, capsys):
     assert check_here("relu_backward", entropy=3) == 1.0 and shown == []
     assert check_here("relu_backward", entropy=3, plot=True) == 1.0 and shown == [12]
     assert "relu_backward: 1 of 1 points. All properties hold." in capsys.readouterr().out
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("least, word", [(1e-9, "closest to yours at h = 1e-05"), (0.1, "is not")])
+def test_a_sweep_is_said_in_words(least, word):
+    """Is the picture said in a sentence, for a right gradient and for a wrong one?"""
+    assert word in in_words([(1e-2, 0.5), (1e-5, least), (1e-9, 0.4)])
+
+
+@pytest.mark.fast
+def test_what_says_the_same_is_said_once():
+    """Does a report have a row a case for what holds, and one for each thing that is wrong?"""
+    good = [Finding(n, c, True, error=0.0, tolerance=1.0) for c in "ab" for n in ("dx", "dw")]
+    assert [(row.properties, row.cases) for row in rows(good)] == [("dx, dw", "a"), ("dx, dw", "b")]
+    shares = {"a": "20% of the entries of dx are", "b": "every entry of dx is", "c": "a few entries"
+              " of dx are"}  # fmt: skip
+    bad = [Finding("dx", c, False, message=f"{s} wrong", error=1.0, tolerance=0.1)
+           for c, s in shares.items()]  # fmt: skip
+    raised = [Finding(n, "d", False, True, "IndexError: 3") for n in ("dx", "dw")]
+    found = rows([*good, *bad, *raised])
+    assert [(row.properties, row.cases) for row in found[:2]] == [
+        ("dx", "a; b; c"), ("dx, dw", "d (edge)")
+    ]  # fmt: skip
+    for shown in (text, html):
+        assert shown(Outcome("c", 0.0, 1.0, "s", tuple([*bad, *raised]))).count("IndexError") == 1
+
+
+@pytest.mark.fast
+def test_an_error_of_the_grader_is_said_to_be_one(monkeypatch, capsys):
+    """Is a student not blamed where the grader itself raises?"""
+    def broken(*_):
+        raise KeyError("the grader's own")
+
+    monkeypatch.setattr(judge, "run", broken)
+    assert check_here("relu_forward", entropy=3) == 0.0
+    assert "an error of the grader, not of yours" in capsys.readouterr().out
+
+
+@pytest.mark.fast
+def test_a_gradient_followed_through_is_not_said_to_be_within_the_tolerance():
+    """Does a tick that stands for 'right for your forward' say so, and give no false figures?"""
+    passed = Finding("dx", "a", True, message="right for your forward", error=1.0, tolerance=0.1)
+    assert rows([passed])[0].figures == "right for your forward"
 
 
 @pytest.mark.fast

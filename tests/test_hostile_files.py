@@ -84,8 +84,8 @@ def test_a_bomb(tmp_path):
 def test_files_that_would_shadow_ours(solved, tmp_path):
     """Does a numpy.py, a grading/ or a sitecustomize.py of a student's change nothing?"""
     harm = "raise SystemExit('shadowed')"
-    shadows = ["numpy.py", "sitecustomize.py", "usercustomize.py", "conftest.py", "grading/judge.py"]
-    shadows += ["cs231n/numpy.py", "cs231n/sitecustomize.py", "cs231n/solver.py", "json.py"]
+    shadows = ["numpy.py", "sitecustomize.py", "usercustomize.py", "conftest.py"]
+    shadows += ["cs231n/numpy.py", "cs231n/solver.py", "json.py", "grading/judge.py"]
     files = {p.relative_to(solved).as_posix(): p.read_text() for p in solved.rglob("*.py")}
     files |= dict.fromkeys(shadows, harm) | {"evil.pth": f"import os; {harm}"}
     folder = tmp_path / "handed-in"
