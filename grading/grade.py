@@ -91,11 +91,7 @@ def _run(
         outcome = judge.run(check, subject, entropy, earlier, drawn)
     except Exception as problem:  # one answer must not cost the rest of the submission, or more
         subject.note(f"sent an answer that the judge could not read ({type(problem).__name__})")
-        message = "the answer could not be read"
-        outcome = Outcome(
-            check.name, 0.0, check.points, f"No answer: {message}.", error=message,
-            level=subject.level, entropy=entropy,
-        )  # fmt: skip
+        outcome = replace(judge.failed_itself(check, problem, entropy), level=subject.level)
     return replace(outcome, evidence=tuple(subject.evidence.get(check.name, ())))
 
 

@@ -217,6 +217,17 @@ def error_text(error: Mapping[str, str]) -> str:
     return ". ".join(filter(None, (text.rstrip("."), f"At {where}" if where else "", more)))
 
 
+def failed_itself(check: Check, problem: Exception, entropy: int) -> Outcome:
+    """The outcome where it was the grader that raised `problem`: no points, and no blame."""
+    message = (
+        f"the grader itself failed on this check ({type(problem).__name__}). This is an error of "
+        f"the grader, not of yours: please show your instructor this line (entropy {entropy})"
+    )
+    return Outcome(
+        check.name, 0.0, check.points, f"No result: {message}.", error=message, entropy=entropy
+    )
+
+
 def by_name(names: Sequence[str] | None) -> list[Check]:
     """Checks by name, in the course's order; all if none is named. ValueError if unknown."""
     unknown = sorted(set(names or ()) - set(ALL))

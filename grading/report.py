@@ -1,13 +1,20 @@
-"""An outcome for people: as text for a terminal, as HTML for a notebook or a feedback file."""
+"""An outcome for people: as text for a terminal, as HTML for a notebook or a feedback file.
+
+What holds takes a line a case. What does not is said once, with all the cases that show it.
+"""
 
 from __future__ import annotations
 
 import html as escape_html
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from grading.outcome import Finding, Outcome
 
 MAX_TEXT = 1500
+SHOWN_CASES = 3  # in which the same thing is wrong; the others are counted
+OK, WRONG = "#2f8f46", "#d9484a"  # seen on white and on black
 
 
 def clean(text: str, longest: int = MAX_TEXT, lines: bool = False) -> str:
@@ -27,39 +34,94 @@ def number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    """Failed before passed, core before edges; otherwise in the order of the check."""
-    return sorted(findings, key=lambda finding: (finding.passed, finding.edge))
+@dataclass(frozen=True)
+class Row:
+    """Findings that say the same, as one line of a report."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        return self.findings[0].passed
+
+    @property
+    def properties(self) -> str:
+        """What had to hold: "dx, dw, db"."""
+        return ", ".join(dict.fromkeys(finding.label for finding in self.findings))
+
+    @property
+    def cases(self) -> str:
+        """In which cases, edges marked; the first few of many."""
+        names = [f"{c} (edge)" if e else c for c, e in dict.fromkeys(
+            (finding.case, finding.edge) for finding in self.findings
+        )]  # fmt: skip
+        more = len(names) - SHOWN_CASES
+        return "; ".join(names[:SHOWN_CASES]) + (f"; and {more} more" if more > 0 else "")
+
+    @property
+    def said(self) -> str:
+        """What is wrong, in words; '' where all is well."""
+        return "" if self.passed else clean(self.findings[0].message, 400)
+
+    @property
+    def figures(self) -> str:
+        """What passed: the largest error. Of a failure: its first case, and where it is worst."""
+        measured = [finding for finding in self.findings if finding.error is not None]
+        if not measured:
+            return ""
+        shown = max(measured, key=_off) if self.passed else measured[0]
+        if self.passed and _off(shown) > 1:  # followed through; see follow.py
+            return clean(shown.message)
+        error = {0.0: "0", float("inf"): "not finite"}.get(shown.error, f"{shown.error:.1e}")
+        text = f"error {error}, allowed {shown.tolerance:.0e}"
+        if not self.passed and shown.where:
+            text += f"; worst at {list(shown.where)} of shape {shown.shape}"
+        return text
+
+    @property
+    def chart(self) -> tuple[str, ...]:
+        """A picture of where it is wrong, in the first case."""
+        return () if self.passed else self.findings[0].chart
 
 
-def details(finding: Finding) -> str:
-    """The figures of a finding: worst entry, error against tolerance."""
-    if finding.error is None:
-        return ""
-    error = "not finite" if finding.error == float("inf") else f"{finding.error:.1e}"
-    sign = "<=" if finding.passed else ">"
-    text = f"error {error} {sign} {finding.tolerance:.0e}"
-    if not finding.passed and finding.where:
-        text += f", worst at {list(finding.where)}"
-    return text + (f", shape {finding.shape}" if finding.shape and not finding.passed else "")
+def _off(finding: Finding) -> float:
+    return finding.error / finding.tolerance
+
+
+def rows(findings: Iterable[Finding]) -> list[Row]:
+    """What failed first, core before edges, a row for each thing to say; then a row a case."""
+    groups: dict[tuple, list[Finding]] = {}
+    for finding in sorted(findings, key=lambda finding: (finding.passed, finding.edge)):
+        key = ("", finding.case) if finding.passed else _kind(finding)
+        groups.setdefault(key, []).append(finding)
+    return [Row(tuple(group)) for group in groups.values()]
+
+
+def _kind(finding: Finding) -> tuple[str, str]:
+    """What two failures share if they say the same: figures and shapes may differ."""
+    message = re.sub(r"every entry|a few entries|\d+% of the entries", "entries", finding.message)
+    message = re.sub(r"\bare wrong$", "is wrong", message)
+    about_one = finding.error is not None or message.startswith(f"{finding.label} ")
+    own = finding.label if about_one else ""
+    return own, re.sub(r"\d+", "#", message)
 
 
 def text(outcome: Outcome, color: bool = False) -> str:
-    """The report as plain text: the verdict, what is wrong in words, then a line a property."""
-    mark = {True: "ok  ", False: "FAIL"}
-    paint = {True: "\x1b[32m", False: "\x1b[31m"}
-    score = f"{number(outcome.points)} of {number(outcome.max_points)} points"
-    lines = [f"{outcome.check}: {score}. {clean(outcome.summary)}"]
-    for finding in worst_first(outcome.findings):
-        word = mark[finding.passed]
-        word = f"{paint[finding.passed]}{word}\x1b[0m" if color else word
-        edge = " (edge)" if finding.edge else ""
-        line = f"  {word} {finding.case}{edge}: {finding.label}"
-        figures = details(finding)
-        lines.append(f"{line}  {figures}" if figures else line)
-        if finding.message and not finding.passed:
-            lines.append(f"         {clean(finding.message, 400)}")
-            lines += [f"         {row}" for row in finding.chart]
+    """The report as plain text: the verdict, what is wrong in words, then a line a row."""
+    paint = {True: "\x1b[32mok  \x1b[0m", False: "\x1b[31mFAIL\x1b[0m"}
+    mark = paint if color else {True: "ok  ", False: "FAIL"}
+    lines = [f"{outcome.check}: {_score(outcome)}. {clean(outcome.summary)}"]
+    for row in rows(outcome.findings):
+        if row.passed:
+            figures = f"  ({row.figures})" if row.figures else ""
+            lines.append(f"  {mark[True]} {row.cases}: {row.properties}{figures}")
+        else:
+            named = "" if row.properties in row.said else f"{row.properties}: "
+            lines.append(f"  {mark[False]} {named}{row.said}")
+            lines += [f"         {line}" for line in (f"in {row.cases}", row.figures) if line]
+        if row.chart:
+            lines.append(f"         {_in_words(row.chart)}; 1 to 9: how far off, '.': right")
+            lines += [f"         {line}" for line in row.chart]
     lines += [f"  note {clean(remark)}" for remark in outcome.remarks]
     if outcome.output and not outcome.passed:
         lines.append("  Your code printed:")
@@ -69,6 +131,62 @@ def text(outcome: Outcome, color: bool = False) -> str:
     return "\n".join(lines)
 
 
+def html(outcome: Outcome) -> str:
+    """The report as an HTML table that needs no style sheet, in light and dark mode alike.
+
+    Ticks and crosses have words beside them, for whoever cannot see colour or the screen.
+    """
+    passed = "passed" if outcome.passed else "not passed"
+    body = "".join(map(_row, rows(outcome.findings)))
+    head = "".join(
+        f'<th scope="col" style="{_CELL}">{name}</th>'
+        for name in ("", "property", "case", "what was found")
+    )
+    table = (
+        f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        if body else ""
+    )  # fmt: skip
+    remarks = "".join(f"<div>Note: {_safe(remark)}</div>" for remark in outcome.remarks)
+    printed = ""
+    if outcome.output and not outcome.passed:
+        said = escape_html.escape(clean(outcome.output, 600, lines=True))
+        printed = f'<div>Your code printed:</div><pre style="margin:0.2em 1em">{said}</pre>'
+    return (
+        f'<div role="group" aria-label="{outcome.check}: {passed}">'
+        f'<strong style="color:{OK if outcome.passed else WRONG}">{_sign(outcome.passed)}</strong> '
+        f"<strong>{outcome.check}: {_score(outcome)}.</strong> "
+        f"{_summary(outcome)}{table}{remarks}{printed}</div>"
+    )
+
+
+_TABLE = "border-collapse:collapse;font-size:90%;margin:0.3em 0"
+_CELL = "text-align:left;vertical-align:top;padding:0.15em 0.7em;border-bottom:1px solid #8884"
+
+
+def _safe(text: str, longest: int = MAX_TEXT) -> str:
+    return escape_html.escape(clean(text, longest))
+
+
+def _score(outcome: Outcome) -> str:
+    return f"{number(outcome.points)} of {number(outcome.max_points)} points"
+
+
+def _sign(passed: bool) -> str:
+    return "✓" if passed else "✗"
+
+
+def _row(row: Row) -> str:
+    color, word = (OK, "ok") if row.passed else (WRONG, "wrong")
+    found = [_safe(row.said), f"<small>{_safe(row.figures)}</small>" if row.figures else ""]
+    return (
+        f'<tr><td style="{_CELL};white-space:nowrap">'
+        f'<span aria-hidden="true" style="color:{color}">{_sign(row.passed)}</span> {word}</td>'
+        f'<td style="{_CELL}">{_safe(row.properties)}</td><td style="{_CELL}">{_safe(row.cases)}'
+        f'</td><td style="{_CELL}">{"<br>".join(filter(None, found))}{_heat_map(row.chart)}</td>'
+        "</tr>"
+    )
+
+
 def _summary(outcome: Outcome) -> str:
     """The summary, with the diagnosis that it starts with set apart."""
     said, rest = clean(outcome.diagnosis), clean(outcome.summary)
@@ -76,80 +194,43 @@ def _summary(outcome: Outcome) -> str:
         return f" {escape_html.escape(rest)}"
     rest = escape_html.escape(rest[len(said) :].strip())
     idea = escape_html.escape(said)
-    return f'<p style="margin:0.3em 0;font-size:110%">{idea}</p><div>{rest}</div>'
+    style = f"margin:0.4em 0;padding:0.1em 0.7em;border-left:3px solid {WRONG};font-size:110%"
+    return f'<p style="{style}">{idea}</p><div>{rest}</div>'
 
 
-def _listed(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers))
-
-
-def _heat_map(finding: Finding) -> str:
-    """A small table of where the array is wrong, redder for a larger error; in words as well."""
-    chart = finding.chart
-    if finding.passed or not chart:
-        return ""
+def _in_words(chart: Sequence[str]) -> str:
+    """Where an array is wrong, for whoever does not see the picture."""
     rows = [i for i, row in enumerate(chart) if row.strip(".")]
     columns = sorted({j for row in chart for j, mark in enumerate(row) if mark != "."})
-    words = (
-        f"wrong in row{'s' * (len(rows) > 1)} {_listed(rows)} of {len(chart)}, "
-        f"column{'s' * (len(columns) > 1)} {_listed(columns)} of {len(chart[0])}"
+    return (
+        f"wrong in {_listed('row', rows, len(chart))}, "
+        f"{_listed('column', columns, len(chart[0]))}"
     )
-    cell = "width:0.6em;height:0.6em;padding:0;border:1px solid #8886"
+
+
+def _listed(name: str, places: list[int], count: int) -> str:
+    if len(places) == count:
+        return f"every {name}"
+    return f"{name}{'s' * (len(places) > 1)} {', '.join(map(str, places))} of {count}"
+
+
+def _heat_map(chart: Sequence[str]) -> str:
+    """A small table of where the array is wrong, redder for a larger error; in words as well."""
+    if not chart:
+        return ""
+    words = f"{_in_words(chart)} (last two axes; redder: further off)"
+    cell = "width:0.8em;height:0.8em;padding:0;border:1px solid #8886"
     body = "".join(
         "<tr>" + "".join(f'<td style="{cell};background:{_heat(mark)}"></td>' for mark in row)
         + "</tr>"
         for row in chart
+    )  # fmt: skip
+    style = "border-collapse:collapse;margin:0.3em 0"
+    return (
+        f'<table role="img" aria-label="{words}" style="{style}">{body}</table>'
+        f'<small aria-hidden="true">{words}</small>'
     )
-    style = "border-collapse:collapse;margin:0.2em 0"
-    return f'<table role="img" aria-label="{words}" title="{words}" style="{style}">{body}</table>'
 
 
 def _heat(mark: str) -> str:
-    return f"rgba(208,59,59,{int(mark) / 9:.2f})" if mark.isdigit() else "transparent"
-
-
-_STYLE = (
-    "border-collapse:collapse;font-size:90%;margin:0.3em 0",
-    "text-align:left;padding:0.15em 0.6em;border-bottom:1px solid #8884",
-)
-
-
-def html(outcome: Outcome) -> str:
-    """The report as an HTML table that needs no style sheet, in light and dark mode alike.
-
-    Ticks and crosses have words beside them, for whoever cannot see colour or the screen.
-    """
-    table, cell = _STYLE
-    score = f"{number(outcome.points)} of {number(outcome.max_points)} points"
-    passed = "passed" if outcome.passed else "not passed"
-    rows = []
-    for finding in worst_first(outcome.findings):
-        sign, word = ("✓", "ok") if finding.passed else ("✗", "wrong")
-        color = "#2e8540" if finding.passed else "#d03b3b"
-        said = "" if finding.passed else escape_html.escape(clean(finding.message, 400))
-        edge = " <small>(edge)</small>" if finding.edge else ""
-        figures = escape_html.escape(details(finding))
-        found = f"{said}<br>" if said else ""
-        rows.append(
-            f'<tr><td style="{cell};color:{color}">{sign} {word}</td>'
-            f'<td style="{cell}">{escape_html.escape(finding.label)}</td>'
-            f'<td style="{cell}">{escape_html.escape(finding.case)}{edge}</td>'
-            f'<td style="{cell}">{found}<small>{figures}</small>{_heat_map(finding)}</td></tr>'
-        )
-    remarks = "".join(
-        f"<div>Note: {escape_html.escape(clean(remark))}</div>" for remark in outcome.remarks
-    )
-    printed = ""
-    if outcome.output and not outcome.passed:
-        printed = f"<pre>{escape_html.escape(clean(outcome.output, 600, lines=True))}</pre>"
-    head = "".join(
-        f'<th scope="col" style="{cell}">{name}</th>'
-        for name in ("", "property", "case", "what was found")
-    )
-    return (
-        f'<div role="group" aria-label="{outcome.check}: {passed}">'
-        f"<strong>{outcome.check}: {score}.</strong> "
-        f"{_summary(outcome)}"
-        f'<table style="{table}"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
-        f"</table>{remarks}{printed}</div>"
-    )
+    return f"rgba(217,72,74,{0.25 + int(mark) / 12:.2f})" if mark.isdigit() else "transparent"

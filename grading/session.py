@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from grading import judge, report, sweep
+from grading.checks.case import Check
 from grading.outcome import Outcome
 from grading.subject import ThisProcess
 
@@ -36,7 +37,13 @@ def outcome_here(name: str, entropy: int | None = None) -> Outcome:
     """The outcome of one check in this process; what it builds on is checked where it fails."""
     (wanted,) = judge.by_name([name])
     entropy = secrets.randbits(64) if entropy is None else entropy
-    subject = _here()
+    try:
+        return _outcome(wanted, _here(), entropy)
+    except Exception as problem:  # a student's own errors were caught where they were raised
+        return judge.failed_itself(wanted, problem, entropy)
+
+
+def _outcome(wanted: Check, subject: ThisProcess, entropy: int) -> Outcome:
     outcome = judge.run(wanted, subject, entropy, {})
     if outcome.passed:
         return outcome

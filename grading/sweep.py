@@ -12,6 +12,7 @@ from grading.checks.case import Call, Case, Check, Kept
 from grading.subject import Subject
 
 STEPS = [10.0**-k for k in range(1, 13)]
+NEAR = 1e-5  # closer than this at some step: the same gradient, in float64
 
 
 def sweep(check: Check, subject: Subject, entropy: int) -> list[tuple[float, float]]:
@@ -58,20 +59,38 @@ def _differences(
 
 
 def draw(check: Check, found: list[tuple[float, float]]) -> None:
-    """Plot a sweep; say so where there is none."""
+    """Plot a sweep, and say in words what it shows; say so where there is none."""
     if not found:
         print(f"{check.name} has no gradient whose steps could be plotted.")
         return
     import matplotlib.pyplot as plt
 
     steps, differences = zip(*found, strict=True)
-    figure, axes = plt.subplots(figsize=(6, 3.2))
+    print(in_words(found))
+    figure, axes = plt.subplots(figsize=(6, 3.4))
     axes.loglog(steps, np.maximum(differences, 1e-17), "o-")
     axes.invert_xaxis()
+    axes.set_ylim(top=100 * max(*differences, 1e-17))  # room for the two notes
     axes.set_xlabel("step h")
     axes.set_ylabel("relative difference")
-    axes.set_title(f"{check.name}: numeric gradient against yours")
-    axes.text(0.02, 0.04, "large h: truncation, falls as h squared", transform=axes.transAxes)
-    axes.text(0.98, 0.9, "tiny h: rounding", transform=axes.transAxes, ha="right")
+    axes.set_title(f"{check.name}: numeric gradient against yours", fontsize="medium")
+    notes = {"left": (0.02, "large h: truncation, falls as $h^2$"),
+             "right": (0.98, "tiny h: rounding, grows as $1/h$")}  # fmt: skip
+    for side, (x, note) in notes.items():
+        axes.text(x, 0.92, note, transform=axes.transAxes, ha=side, fontsize="small")
     figure.tight_layout()
     plt.show()
+
+
+def in_words(found: list[tuple[float, float]]) -> str:
+    """What a sweep shows, in a sentence."""
+    h, least = min(found, key=lambda pair: pair[1])
+    if least > NEAR:
+        return (
+            f"At no step does the numeric gradient come closer than {least:.0e} to yours: yours "
+            "is not the gradient of your forward."
+        )
+    return (
+        f"The numeric gradient is closest to yours at h = {h:.0e}: {least:.0e} apart. A larger "
+        "step errs by truncation, a smaller one by rounding."
+    )

@@ -24,7 +24,7 @@ def _forward(x: np.ndarray, param: dict[str, Any], *names: str) -> Call:
 
 def mask_problem(out: Any, x: np.ndarray, p: float) -> str:
     """What keeps `out` from being inverted dropout of x at keep probability p, or ''."""
-    problem = wrong_kind(out, x.shape)
+    problem = wrong_kind(out, x.shape, str(x.dtype))
     if problem:
         return f"out {problem}"
     if np.shape(out) != x.shape:
@@ -101,7 +101,7 @@ def dropout_backward(rng: np.random.Generator) -> list[Case]:
 
         def broken(answers: Mapping[str, Any]) -> str:
             out = answers.get("out")
-            if wrong_kind(out, x.shape) or np.shape(out) != x.shape:
+            if wrong_kind(out, x.shape, str(x.dtype)) or np.shape(out) != x.shape:
                 return "dropout_forward gives no answer to derive the mask from"
             mask = np.float64(out) / np.float64(x)
             if not (mask == 0).any() or not (mask != 0).any():

@@ -71,7 +71,7 @@ def _compare(
 ) -> Finding:
     label = place["label"]
     tolerance = TOLERANCE[dtype, "gradient" if gradient else "value"]
-    problem = wrong_kind(got, want.shape)
+    problem = wrong_kind(got, want.shape, dtype)
     if problem:
         return Finding(**place, passed=False, message=f"{label} {problem}")
     array = np.asarray(got)
@@ -83,7 +83,7 @@ def _compare(
                 **place,
                 passed=False,
                 shape=shape,
-                message=f"{label} has shape {shape}; it must have shape {want.shape}",
+                message=f"{label} has shape {shape}; it must have shape {want.shape}, {dtype}",
             )
         array = array.reshape(want.shape)
     error = relative_error(array.astype(np.float64), want)
@@ -97,16 +97,18 @@ def _compare(
         "shape": shape,
     }
     if not np.all(np.isfinite(array)):
-        return Finding(**found, passed=False, message=f"{label} holds NaN or infinity")
+        bad = int(np.sum(~np.isfinite(array)))
+        message = f"{label} holds NaN or infinity ({bad} of {array.size}); it must be finite"
+        message += f" {dtype}"
+        return Finding(**found, passed=False, message=message)
     if not worst <= tolerance:
         wrong = float(np.mean(error > tolerance))
         share = "every entry" if wrong == 1 else f"{wrong:.0%} of the entries"
         if 0 < wrong < 0.005:
             share = "a few entries"
+        message = f"{share} of {label} {'is' if wrong == 1 else 'are'} wrong"
         if error.size == 1:
-            share = "the value"
-        verb = "is" if error.size == 1 or wrong == 1 else "are"
-        message = f"{label}: {share} {verb} wrong"
+            message = f"{label} is wrong"
         found["chart"] = chart(error, tolerance)
         return Finding(**found, passed=False, message=message)
     if want.ndim and str(array.dtype) != dtype:
@@ -119,9 +121,9 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
 
 
-def wrong_kind(got: Any, shape: tuple[int, ...]) -> str:
+def wrong_kind(got: Any, shape: tuple[int, ...], dtype: str) -> str:
     """What is wrong with an answer that is no numeric array (or number) at all, or ''."""
-    wanted = f"must be an array of shape {shape}" if shape else "must be a number"
+    wanted = f"must be an array of {dtype} of shape {shape}" if shape else "must be a number"
     if got is None:
         return f"is None; it {wanted} (is a return missing?)"
     if isinstance(got, Opaque):
