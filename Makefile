@@ -33,7 +33,7 @@ import: env ## take a solution of another year into cs231n/ (FROM=folder)
 	python -m grading.release import "$(FROM)"
 
 ## Instructors
-demo: env ## a class of examples, from release to grades
+demo: env seal ## a class of examples, from release to grades
 	test -d "$(CIFAR10_DIR)" || $(SOON) python -m datasets.cifar10 || python -m datasets.synthetic
 	python -m grading.classroom demo
 release: env ## write the nbgrader course to build/course, and its released notebooks
@@ -73,7 +73,9 @@ fuzz: env ## send the wire what a liar would, for MINUTES=10
 faults: env packages ## kill the grader at 50 moments, fill the disk, lock the gradebook
 	python -m tests.faults $(ARGS)
 packages: ## install the Debian packages that tests use, or say how to
-	@test ! -x .ci/packages || .ci/packages
+	@test ! -x .ci/packages || .ci/packages bwrap=bubblewrap chromium chromedriver=chromium-driver
+seal: ## install bubblewrap, which seals students' code, or say how to
+	@test ! -x .ci/packages || .ci/packages bwrap=bubblewrap
 clean: ## remove caches and build/, but for the course's gradebook and kept student files
 	rm -rf .pytest_cache .ruff_cache .hypothesis $$(find $(CODE) -name __pycache__)
 	mkdir -p build && find build -mindepth 1 -maxdepth 1 $(KEPT:%=! -name '%') -exec rm -rf {} +
@@ -84,5 +86,5 @@ $(INSTALLED): requirements.txt
 	touch $@
 
 .PHONY: help env cifar10 synthetic-data lab check submission import demo release dist collect \
-	grade feedback grades desk doctor build compare lint test mutants hostile fuzz faults packages \
+	grade feedback grades desk doctor build compare lint test mutants hostile fuzz faults packages seal \
 	clean

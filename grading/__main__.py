@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from grading import report
+from grading import judge, report
 from grading.checks import ALL, NOTEBOOKS
 from grading.grade import grade_submission
 from grading.outcome import Outcome
+from grading.sealed import isolation
+from grading.subject import ThisProcess
 
 
 def main() -> int:
@@ -34,9 +37,7 @@ def main() -> int:
             bar.set_description(name)
             bar.update()
 
-        outcomes = grade_submission(
-            chosen.folder, entropy=entropy, names=chosen.names, progress=progress
-        )
+        outcomes = _outcomes(chosen.folder, chosen.names, entropy, progress)
     if chosen.names:
         for outcome in outcomes.values():
             print(report.text(outcome, color=sys.stdout.isatty()))
@@ -44,6 +45,24 @@ def main() -> int:
         _table(outcomes)
     print(f"entropy {entropy}")
     return 0 if all(outcome.passed for outcome in outcomes.values()) else 1
+
+
+def _outcomes(
+    folder: Path, names: list[str], entropy: int, progress: Callable[[str], None]
+) -> dict[str, Outcome]:
+    """In a child where this machine can start and stop one, else in this process: it is the
+    user's own code, so any level will do."""
+    level = isolation.level().name
+    if level != "none":
+        return grade_submission(
+            folder, entropy=entropy, names=names, level=level, progress=progress
+        )
+    sys.path.insert(0, str(folder))
+    subject, outcomes = ThisProcess(folder), {}
+    for check in judge.by_name(names):
+        progress(check.name)
+        outcomes[check.name] = judge.run(check, subject, entropy, outcomes)
+    return outcomes
 
 
 def _table(outcomes: dict[str, Outcome]) -> None:

@@ -298,7 +298,11 @@ def limit(
     }
     for name, value in limits.items():
         if value >= 0:
-            resource.setrlimit(name, (value, value))
+            try:
+                resource.setrlimit(name, (value, value))
+            except ValueError:  # macOS, which cannot seal, knows no limit of address space
+                if sys.platform == "linux":
+                    raise
 
 
 if __name__ == "__main__":
