@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import struct
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from grading.sealed import wire
+from tests import fuzz_wire
 
 ARRAYS = st.sampled_from(["f8", "f4", "i8", "i4", "u1", "b1"]).flatmap(
     lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, max_side=5))
@@ -152,3 +155,35 @@ def test_an_answer_too_deep_or_too_large_is_not_sent():
         wire.encode(deep)
     with pytest.raises(wire.WireError, match="large"):
         wire.encode(["x" * 100_000] * 20)
+
+
+def test_what_no_file_could_hold_is_made_fit_for_one():
+    """Is half a surrogate pair replaced, and a truth value of 7 true?"""
+    assert read(frame({"l": ["\ud800", {"o": "\udfff"}]})) == ["?", wire.Opaque("?")]
+    flags = read(frame({"a": ["|b1", [2], 0]}, b"\x07\x00"))
+    assert flags.tobytes() == b"\x01\x00"
+
+
+@pytest.mark.parametrize("number", [-(2**63) - 1, 2**64])
+def test_numbers_beyond_64_bits_do_not_cross(number):
+    """Is a number that would become an array of objects refused, and described when sent?"""
+    with pytest.raises(wire.WireError, match="too many digits"):
+        read(frame({"i": str(number)}))
+    assert read(wire.encode(number)) == wire.Opaque("int of many digits")
+
+
+def test_answers_are_shorter_than_questions():
+    """Is a payload that may come with a question too long for an answer?"""
+    data = wire.encode(np.zeros(wire.MAX_ANSWER + 1, dtype=np.uint8))
+    with pytest.raises(wire.WireError, match="too large"):
+        wire.read(io.BytesIO(data).read, wire.MAX_ANSWER)
+    with pytest.raises(wire.WireError, match="too large"):
+        wire.encode(np.zeros(wire.MAX_ANSWER + 1, dtype=np.uint8), wire.MAX_ANSWER)
+
+
+def test_a_short_fuzz():
+    """Does drawn nonsense of every kind end in a value or a refusal? (`make fuzz` draws more.)"""
+    found = Counter()
+    fuzz_wire.one_round(int.from_bytes(os.urandom(3), "big"), 300, found)
+    assert sum(found.values()) >= 100
+    assert {"read", "refused", "cut short"} <= set(found)
