@@ -64,7 +64,9 @@ def accuracy(check: Check, subject: Any, entropy: int) -> Outcome:
         points=round(points, 4),
         max_points=check.points,
         summary=f"Accuracy {reached:.4f} on {IMAGES:,} of {data}.",
-        findings=(Finding("accuracy", "test images", points >= check.points),),
+        findings=(
+            Finding("accuracy", "test images", points >= check.points, message=_wanted(full)),
+        ),
         remarks=() if full else (
             "A network narrower than the full width earns at most "
             f"{checkpoint.NARROW_CEILING:.0%} of the points.",
@@ -110,6 +112,12 @@ def _wrong(logits: list[Any], again: Any) -> str:
     if not np.array_equal(logits[0], again):
         return "In eval mode the same images must get the same logits."
     return ""
+
+
+def _wanted(full: bool) -> str:
+    best, _ = checkpoint.SCALE[-1]
+    width = "" if full else ", with the full width"
+    return f"full points need {best:.2f}{width}"
 
 
 def _none(check: Check, message: str) -> Outcome:
