@@ -3,7 +3,10 @@
 import io
 import os
 import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -204,6 +207,27 @@ def test_control_groups_are_taken_away():
     folders = list(group.folders)
     group.remove()
     assert not [folder for folder in folders if folder.exists()]
+
+
+def test_groups_of_a_killed_grader_are_taken_away():
+    """Does the next grader remove what one that was killed has left, and who is still in it?"""
+    code = (
+        "import os, subprocess, sys\n"
+        "from grading.sealed import isolation\n"
+        "group = isolation.ControlGroup(1 << 30, 16)\n"
+        "quiet = {'stdout': -3, 'stderr': -3}\n"
+        "subprocess.Popen([*group.enter(), 'sleep', '60'], **quiet)\n"
+        "print(*group.folders, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    left = [Path(folder) for folder in done.stdout.split()]
+    for _ in range(50):
+        isolation.ControlGroup(1 << 30, 16).remove()
+        if not any(folder.exists() for folder in left):
+            break
+        time.sleep(0.1)
+    assert not [folder for folder in left if folder.exists()]
 
 
 def test_limits_for_torch_lift_the_address_space():

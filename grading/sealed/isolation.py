@@ -26,6 +26,7 @@ SCRATCH = "/scratch"
 SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
 INSTALL = "apt-get install bubblewrap"
 LEVELS = ("none", "process", "sealed")
+GROUP = "cs231n"  # how names of control groups begin
 
 
 @dataclass(frozen=True)
@@ -154,12 +155,13 @@ def environment(home: str = SCRATCH) -> dict[str, str]:
 class ControlGroup:
     """A memory and process limit for a child and all that it starts, where cgroups allow one.
 
-    Version 1 or 2 is found by trying; `folders` is empty where neither can be written.
+    Version 1 or 2 is found by trying; `folders` is empty where neither can be written. Groups are
+    named by the grader's process, so that those of one that was killed are taken away by the next.
     """
 
     def __init__(self, memory: int, processes: int) -> None:
         self.folders: list[Path] = []
-        name = f"cs231n-{uuid.uuid4().hex[:12]}"
+        name = f"{GROUP}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
         root = Path("/sys/fs/cgroup")
         for parent, files in (
             (root, {"memory.max": memory, "memory.swap.max": 0, "pids.max": processes}),
@@ -171,6 +173,9 @@ class ControlGroup:
     def _make(self, folder: Path, files: dict[str, int]) -> None:
         if not (folder.parent / "cgroup.procs").exists():
             return
+        for left in folder.parent.glob(f"{GROUP}-*-*"):
+            if not Path("/proc", left.name.split("-")[1]).exists():
+                _take_away(left, tries=1)
         try:
             folder.mkdir()
         except OSError:
@@ -199,18 +204,23 @@ class ControlGroup:
     def remove(self) -> None:
         """Kill whoever is left in the groups, then take them away."""
         for folder in self.folders:
-            for _ in range(100):
-                for process in (folder / "cgroup.procs").read_text().split():
-                    try:
-                        os.kill(int(process), signal.SIGKILL)
-                    except ProcessLookupError:
-                        continue
-                try:
-                    folder.rmdir()
-                    break
-                except OSError:  # somebody in it is still ending
-                    time.sleep(0.01)
+            _take_away(folder)
         self.folders = []
+
+
+def _take_away(folder: Path, tries: int = 100) -> None:
+    """Kill whoever is in a group, and remove it."""
+    for _ in range(tries):
+        try:
+            for process in map(int, (folder / "cgroup.procs").read_text().split()):
+                if process > 0:  # 0 stands for one that cannot be seen from here
+                    os.kill(process, signal.SIGKILL)
+            folder.rmdir()
+            return
+        except FileNotFoundError:
+            return
+        except OSError:  # somebody in it has just ended, or is still ending
+            time.sleep(0.01)
 
 
 def memory_used(process: int) -> int:
