@@ -221,7 +221,7 @@ def failed_itself(check: Check, problem: Exception, entropy: int) -> Outcome:
     """The outcome where it was the grader that raised `problem`: no points, and no blame."""
     message = (
         f"the grader itself failed on this check ({type(problem).__name__}). This is an error of "
-        f"the grader, not of yours: please show your instructor this line (entropy {entropy})"
+        "the grader, not of yours: please show your instructor this line"
     )
     return Outcome(
         check.name, 0.0, check.points, f"No result: {message}.", error=message, entropy=entropy

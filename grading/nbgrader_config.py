@@ -65,6 +65,8 @@ def configure(c: Any, root: Path | str) -> None:
         "nbgrader.preprocessors.CheckCellMetadata",
         "grading.preprocessors.ShowRepairs",
     ]
+    c.GenerateFeedback.exporter_class = "grading.feedback.FeedbackExporter"
+    c.GenerateFeedback.preprocessors = ["grading.feedback.Marks"]
     c.OverwriteCells.add_missing_cells = True
     c.LimitOutput.max_lines = 400
     c.LimitOutput.max_traceback = 60

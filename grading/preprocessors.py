@@ -88,9 +88,10 @@ class GradeChecks(NbGraderPreprocessor):
             cell.outputs = [nbformat.v4.new_output("error", ename="NotGraded", evalue=NOT_GRADED)]
             cell.outputs[0].traceback = [NOT_GRADED]
             return
+        says = report.clean(outcome.diagnosis or outcome.summary, 400)
         shown = {"text/plain": report.text(outcome), "text/html": report.html(outcome)}
         cell.outputs = [
-            nbformat.v4.new_output("display_data", data=shown),
+            nbformat.v4.new_output("display_data", data=shown, metadata={"says": says}),
             nbformat.v4.new_output("execute_result", data={"text/plain": repr(earned)}),
         ]
 

@@ -89,10 +89,20 @@ def _off(finding: Finding) -> float:
 
 
 def rows(findings: Iterable[Finding]) -> list[Row]:
-    """What failed first, core before edges, a row for each thing to say; then a row a case."""
+    """What failed first, core before edges, a row for each thing to say; then a row a case.
+
+    Beside failures, the cases in which the same properties hold share a row.
+    """
     groups: dict[tuple, list[Finding]] = {}
-    for finding in sorted(findings, key=lambda finding: (finding.passed, finding.edge)):
-        key = ("", finding.case) if finding.passed else _kind(finding)
+    findings = sorted(findings, key=lambda finding: (finding.passed, finding.edge))
+    held: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.passed:
+            held.setdefault(finding.case, []).append(finding.label)
+    brief = not all(finding.passed for finding in findings)  # of a failure, the rest in brief
+    for finding in findings:
+        place = tuple(held[finding.case]) if brief and finding.passed else (finding.case,)
+        key = (True, *place) if finding.passed else (False, *_kind(finding))
         groups.setdefault(key, []).append(finding)
     return [Row(tuple(group)) for group in groups.values()]
 
@@ -126,9 +136,8 @@ def text(outcome: Outcome, color: bool = False) -> str:
     if outcome.output and not outcome.passed:
         lines.append("  Your code printed:")
         lines += [f"    {line}" for line in clean(outcome.output, 600, lines=True).split("\n")[:10]]
-    if outcome.level != "none" and outcome.entropy is not None:
-        lines.append(f"  Held at level {outcome.level}; {outcome.seconds:.2f} s.")
-    return "\n".join(lines)
+    held = _held(outcome)
+    return "\n".join([*lines, f"  {held}"] if held else lines)
 
 
 def html(outcome: Outcome) -> str:
@@ -155,8 +164,13 @@ def html(outcome: Outcome) -> str:
         f'<div role="group" aria-label="{outcome.check}: {passed}">'
         f'<strong style="color:{OK if outcome.passed else WRONG}">{_sign(outcome.passed)}</strong> '
         f"<strong>{outcome.check}: {_score(outcome)}.</strong> "
-        f"{_summary(outcome)}{table}{remarks}{printed}</div>"
+        f"{_summary(outcome)}{table}{remarks}{printed}<small>{_held(outcome)}</small></div>"
     )
+
+
+def without_print(page: str) -> str:
+    """A report without what the code printed, which may be the inputs that it was asked with."""
+    return re.sub(r"<div>Your code printed:</div><pre[^>]*>[^<]*</pre>", "", page)
 
 
 _TABLE = "border-collapse:collapse;font-size:90%;margin:0.3em 0"
@@ -165,6 +179,13 @@ _CELL = "text-align:left;vertical-align:top;padding:0.15em 0.7em;border-bottom:1
 
 def _safe(text: str, longest: int = MAX_TEXT) -> str:
     return escape_html.escape(clean(text, longest))
+
+
+def _held(outcome: Outcome) -> str:
+    """How the code was held, where a grade is at stake."""
+    if outcome.level == "none" or outcome.entropy is None:
+        return ""
+    return f"Held at level {outcome.level}; {outcome.seconds:.2f} s."
 
 
 def _score(outcome: Outcome) -> str:

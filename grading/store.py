@@ -25,10 +25,10 @@ STORED_ONLY = "CS231N_STORED_ONLY"  # environment variable: set while nbgrader o
 LEVEL = "LEVEL"  # environment variable: 'sealed' or 'process', how students' code is held
 # What a grade does not depend on; everything else in grading/ does change a grade.
 INDEPENDENT = (
-    "release", "solutions", "archives.py", "classroom.py", "doctor.py", "evidence.py",
-    "examples.py", "grades.py",
+    "release", "solutions", "class_report", "__main__.py", "archives.py", "classroom.py",
+    "doctor.py", "evidence.py", "examples.py", "feedback.py", "grades.py",
     "nbgrader_config.py", "outputs.py", "preprocessors.py", "repair.py", "repair_notebook.py",
-    "report.py", "store.py", "zip_collect.py",
+    "report.py", "session.py", "similar.py", "store.py", "sweep.py", "zip_collect.py",
 )  # fmt: skip
 
 

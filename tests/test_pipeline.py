@@ -77,7 +77,7 @@ def test_points_and_message_together(course, scores, student):
     cell = graded_cells(course, student)["softmax_loss"]
     assert utils.determine_grade(cell) == (pytest.approx(1.2), 2.0)
     assert "the sum is not divided by N" in feedback(course, student)
-    assert "(Score: 1.2 / 2.0)" in feedback(course, student)
+    assert "softmax_loss</a></td>\n<td>1.2 of 2</td>" in feedback(course, student)
 
 
 @slow

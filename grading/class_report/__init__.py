@@ -1,0 +1,1 @@
+"""What a class understood: one page and one table from stored outcomes and the gradebook."""
