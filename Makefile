@@ -51,6 +51,10 @@ feedback: env ## write each student's feedback
 	python -m grading.classroom feedback
 grades: env ## export the grades, a column a check, and a summary
 	python -m grading.classroom grades
+report: env ## write a page about the class, and its data as CSV (NAMES=1 names students)
+	python -m grading.class_report $(if $(NAMES),--names)
+similar: env ## list pairs of submissions that are closer than the starter code explains
+	python -m grading.similar
 
 desk: env ## open the course in JupyterLab; nbgrader's formgrader is in its menu
 	cd build/course && jupyter lab $(ARGS)
@@ -86,5 +90,5 @@ $(INSTALLED): requirements.txt
 	touch $@
 
 .PHONY: help env cifar10 synthetic-data lab check submission import demo release dist collect \
-	grade feedback grades desk doctor build compare lint test mutants hostile fuzz faults packages seal \
-	clean
+	grade feedback grades report similar desk doctor build compare lint test mutants hostile fuzz \
+	faults packages seal clean
