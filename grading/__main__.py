@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from tqdm import tqdm
 
@@ -43,7 +44,7 @@ def main() -> int:
             print(report.text(outcome, color=sys.stdout.isatty()))
     else:
         _table(outcomes)
-    print(f"entropy {entropy}")
+    print(f"entropy {entropy} (--entropy draws the same inputs again)")
     return 0 if all(outcome.passed for outcome in outcomes.values()) else 1
 
 
@@ -66,22 +67,41 @@ def _outcomes(
 
 
 def _table(outcomes: dict[str, Outcome]) -> None:
-    console = Console()
-    table = Table("notebook", "check", "points", "what it says", box=None, pad_edge=False)
+    """By notebook: what is passed and what is not written in a line each, what is wrong in words;
+    then the points so far, and what is next."""
+    console = Console(highlight=False)
     for notebook in NOTEBOOKS:
-        for name in [n for n in outcomes if ALL[n].notebook == notebook]:
-            found = outcomes[name]
-            mark = "[green]✓[/]" if found.passed else "[red]✗[/]"
-            score = f"{mark} {report.number(found.points)}/{report.number(found.max_points)}"
-            said = "" if found.passed else report.clean(found.summary, 160).replace("[", r"\[")
-            table.add_row(notebook, name, score, said)
-    console.print(table)
-    points = sum(outcome.points for outcome in outcomes.values())
-    total = sum(outcome.max_points for outcome in outcomes.values())
-    console.print(f"{report.number(points)} of {report.number(total)} points by checks.")
+        found = {n: o for n, o in outcomes.items() if ALL[n].notebook == notebook}
+        console.print(f"\n[bold]{notebook}[/]  {_points(found.values())}")
+        passed = [name for name, outcome in found.items() if outcome.passed]
+        unwritten = [name for name, outcome in found.items() if _unwritten(outcome)]
+        table = Table.grid(padding=(0, 1))
+        if passed:
+            table.add_row(" ", "[green]✓[/]", f"passed: {', '.join(passed)}")
+        for name, outcome in found.items():
+            if not outcome.passed and not _unwritten(outcome):
+                said = escape(report.clean(outcome.diagnosis or outcome.summary, 300))
+                table.add_row(" ", "[red]✗[/]", f"[bold]{name}[/] {_points([outcome])}: {said}")
+        if unwritten:
+            table.add_row(" ", "·", f"not written yet: {', '.join(unwritten)}")
+        console.print(table)
+    console.print(f"\n{_points(outcomes.values())} points by checks so far.")
     next_one = next((name for name, found in outcomes.items() if not found.passed), None)
     if next_one:
-        console.print(f"Next: {next_one}, in notebooks/{ALL[next_one].notebook}.ipynb.")
+        console.print(
+            f"Next: [bold]{next_one}[/], in notebooks/{ALL[next_one].notebook}.ipynb. "
+            f"All about it: make check NAME={next_one}"
+        )
+
+
+def _points(outcomes: Iterable[Outcome]) -> str:
+    outcomes = list(outcomes)
+    earned, most = sum(o.points for o in outcomes), sum(o.max_points for o in outcomes)
+    return f"{report.number(earned)} of {report.number(most)}"
+
+
+def _unwritten(outcome: Outcome) -> bool:
+    return not outcome.points and outcome.summary.startswith("Not written yet")
 
 
 if __name__ == "__main__":

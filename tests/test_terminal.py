@@ -1,0 +1,55 @@
+"""`python -m grading`: what a student reads in a terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from grading import __main__ as terminal
+from grading.checks import ALL
+from grading.outcome import Outcome
+
+pytestmark = pytest.mark.fast
+
+
+def run(monkeypatch, capsys, outcomes: dict[str, Outcome], *arguments: str) -> tuple[int, str]:
+    monkeypatch.setattr(terminal, "_outcomes", lambda *_: outcomes)
+    monkeypatch.setattr("sys.argv", ["grading", *arguments])
+    monkeypatch.setenv("COLUMNS", "100")
+    status = terminal.main()
+    return status, capsys.readouterr().out
+
+
+def outcomes() -> dict[str, Outcome]:
+    """Everything passed but three: one wrong, two not written."""
+    said = "All properties hold."
+    found = {name: Outcome(name, c.points, c.points, said) for name, c in ALL.items()}
+    found["adam"] = Outcome("adam", 0.5, 2.0, "The first [moment] is lost. rows: next_w is wrong.",
+                            diagnosis="The first [moment] is lost.")
+    for name in ("BasicBlock", "ResNet18"):
+        found[name] = Outcome(name, 0.0, 2.0, "Not written yet (x); see notebooks/PyTorch.ipynb.")
+    return found
+
+
+def test_all_checks_at_a_glance(monkeypatch, capsys):
+    """Are the points of each notebook, what is wrong, what is not written and what is next said?"""
+    status, said = run(monkeypatch, capsys, outcomes())
+    assert status == 1
+    assert "adam 0.5 of 2: The first [moment] is lost." in said
+    assert "not written yet: BasicBlock, ResNet18" in said
+    assert "FullyConnectedNets  16.5 of 18" in said and "84.5 of 90 points" in said
+    assert "Next: adam, in notebooks/FullyConnectedNets.ipynb" in said
+    assert "make check NAME=adam" in said
+
+
+def test_one_check_is_reported_in_full(monkeypatch, capsys):
+    """Does a check that is named get its whole report, and the number to draw it again with?"""
+    found = {"adam": outcomes()["adam"]}
+    status, said = run(monkeypatch, capsys, found, "adam", "--entropy", "7")
+    assert status == 1 and "rows: next_w is wrong." in said and "entropy 7 (" in said
+
+
+def test_all_well(monkeypatch, capsys):
+    """Is there nothing next where all checks pass?"""
+    found = {name: Outcome(name, c.points, c.points, "") for name, c in ALL.items()}
+    status, said = run(monkeypatch, capsys, found)
+    assert status == 0 and "Next" not in said and "90 of 90 points" in said
