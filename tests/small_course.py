@@ -67,7 +67,7 @@ def source_notebook(name: str) -> nbformat.NotebookNode:
     ]
     for check, points in CHECKS[name].items():
         cells.append(marked(v4.new_code_cell(f'check("{check}")'), check, points, False))
-    cells.append(v4.new_markdown_cell("**Inline question**: why?", id="question"))
+    cells.append(v4.new_markdown_cell("**Inline question**: why $x^2$?", id="question"))
     cells.append(marked(v4.new_markdown_cell(ANSWER), QUESTIONS[name], 1.0, True))
     spec = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return v4.new_notebook(cells=cells, metadata={"kernelspec": spec})
