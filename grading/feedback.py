@@ -134,10 +134,8 @@ class Marks(GetGrades):
             marks["says"] = _says(cell)
         elif marks.get("solution"):
             marks["title"] = "Your code"
-        if not os.environ.get(RELEASE):
-            for output in cell.get("outputs", []) if marks.get("grade") else []:
-                if "text/html" in output.get("data", {}):
-                    output.data["text/html"] = report.without_print(output.data["text/html"])
+        if marks.get("grade") and cell.cell_type == "code" and not marks.get("solution"):
+            cell.outputs = _report(cell.outputs)
         return cell, resources
 
     def _get_score(self, cell: NotebookNode, resources: dict) -> None:
@@ -149,6 +147,18 @@ class Marks(GetGrades):
             self.student_id,
         )
         cell.metadata.nbgrader["waits"] = bool(grade.needs_manual_grade)
+
+
+def _report(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Of a check's outputs its report; the number below it is in the heading already."""
+    kept = [output for output in outputs if output.output_type != "execute_result"]
+    for output in kept:
+        if "text/html" in output.get("data", {}):
+            page = output.data["text/html"]
+            page = page if os.environ.get(RELEASE) else report.without_print(page)
+            # The section is on this very page.
+            output.data["text/html"] = re.sub(r'href="\w+\.ipynb#', 'href="#', page)
+    return kept
 
 
 def _says(cell: NotebookNode) -> str:

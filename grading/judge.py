@@ -21,6 +21,11 @@ try:
 except ModuleNotFoundError:  # the bank can be taken out of what students get
     diagnosis = None
 
+TOO_SLOW = "too slow, or without an end"
+SLOW = (
+    "Work on whole arrays: a loop of Python's over every single number takes as many minutes as "
+    "NumPy takes milliseconds, and a loop must come to an end."
+)
 EDGE_SHARE = 0.4  # edges cost at most this share of a check's points together
 EDGE_STEP = 0.15  # and at most this share for each edge case there is
 
@@ -91,6 +96,10 @@ def _followed(
         again, asked = _judged(check, subject, draw(check, entropy, again=True), parts)
         return diagnosis.Diagnosis(check, with_findings(asked, again.findings), forward)
 
+    if any(reply.get("hung") for _, reply in asked):
+        return replace(
+            outcome, diagnosis=SLOW, known=(TOO_SLOW,), summary=f"{SLOW} {outcome.summary}"
+        )
     kinds = {reply["error"]["kind"] for _, reply in asked if reply["error"]}
     if kinds & {"lost", "stub", "import"}:
         return outcome

@@ -9,10 +9,12 @@ import html as escape_html
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from grading.outcome import Finding, Outcome
 
 MAX_TEXT = 1500
+SECTION = re.compile(r"See &quot;([^&<>]+)&quot; in notebooks/(\w+)\.ipynb")
 SHOWN_CASES = 3  # in which the same thing is wrong; the others are counted
 OK, WRONG = "#2f8f46", "#d9484a"  # seen on white and on black
 
@@ -214,9 +216,16 @@ def _summary(outcome: Outcome) -> str:
     if not said or not rest.startswith(said):
         return f" {escape_html.escape(rest)}"
     rest = escape_html.escape(rest[len(said) :].strip())
-    idea = escape_html.escape(said)
+    idea = SECTION.sub(_link, escape_html.escape(said))
     style = f"margin:0.4em 0;padding:0.1em 0.7em;border-left:3px solid {WRONG};font-size:110%"
     return f'<p style="{style}">{idea}</p><div>{rest}</div>'
+
+
+def _link(section: re.Match[str]) -> str:
+    """A link to a section of a notebook, as Jupyter names its headings."""
+    title, notebook = section.groups()
+    place = quote(escape_html.unescape(title).replace(" ", "-"))
+    return f'See <a href="{notebook}.ipynb#{place}">{title}</a> in notebooks/{notebook}.ipynb'
 
 
 def _in_words(chart: Sequence[str]) -> str:

@@ -116,6 +116,7 @@ def test_a_loop_that_is_too_slow_costs_its_check_alone(tmp_path):
         found = outcomes(subject, 5, ["conv_forward_naive", "max_pool_forward_naive"])
     assert found["conv_forward_naive"].points == 0
     assert "no answer within" in found["conv_forward_naive"].summary
+    assert found["conv_forward_naive"].known == (judge.TOO_SLOW,)
     assert found["max_pool_forward_naive"].passed
 
 
@@ -365,6 +366,7 @@ def test_the_diagnosis_comes_first_in_every_report():
     assert said in text(outcome).splitlines()[0]
     page = html(outcome)
     assert page.index("does not depend on it") < page.index("<table")
+    assert '<a href="FullyConnectedNets.ipynb#ReLU%2C-backward">ReLU, backward</a>' in page
 
 
 @pytest.mark.fast

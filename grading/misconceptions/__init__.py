@@ -7,6 +7,7 @@ from grading.misconceptions import (  # noqa: F401
     fully_connected,
     networks,
     optim,
+    precision,
     pytorch,
 )
 from grading.misconceptions.bank import BANK, Misconception
