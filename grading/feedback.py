@@ -92,7 +92,7 @@ class FeedbackExporter(HTMLExporter):
     def markdown2html(self, context: Any, source: str) -> str:
         """Markdown to HTML, formulas included."""
         attachments = context.get("cell", {}).get("attachments", {})
-        renderer = Renderer(escape=False, attachments=attachments, exclude_anchor_links=True)
+        renderer = Renderer(escape=False, attachments=attachments)
         return MarkdownWithMath(renderer=renderer).render(source)
 
     def default_filters(self) -> Iterator[tuple[str, Any]]:

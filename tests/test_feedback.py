@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from nbformat import v4
 
-from grading import report
+from grading import feedback, report
 from grading.feedback import MAX_PAGE, FeedbackExporter, mathml, smaller
 from grading.outcome import Finding, Outcome
 from grading.overlay import ROOT
@@ -84,6 +84,17 @@ def test_checks_are_listed_by_name_with_points_and_a_sentence():
     row = made[made.index("<tbody>") : made.index("</tbody>")]
     assert all(word in row for word in ("relu_forward", "0.5 of 1", "No gate."))
     assert "Test cell" not in made
+
+
+def test_a_section_that_a_diagnosis_names_is_linked():
+    """Does the link of a diagnosis lead to the heading on the same page?"""
+    said = 'Look. See "ReLU, forward" in notebooks/FullyConnectedNets.ipynb.'
+    outcome = Outcome("relu_forward", 0.0, 1.0, said, diagnosis=said)
+    outputs = [shown({"text/html": report.html(outcome)}),
+               v4.new_output("execute_result", data={"text/plain": "0.0"})]  # fmt: skip
+    kept = feedback._report(outputs)
+    assert len(kept) == 1 and 'href="#ReLU%2C-forward"' in kept[0].data["text/html"]
+    assert 'id="ReLU,-forward"' in page(v4.new_markdown_cell("## ReLU, forward"))
 
 
 def test_a_score_that_waits_is_said_to_wait():
