@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import io
 import os
+import shutil
 import pickle
 import subprocess
 import sys
@@ -387,9 +388,12 @@ def test_not_an_archive(archive, small, tmp_path):
 
 def test_command(tmp_path):
     """Does the command end with a sentence and a status, and not with a traceback?"""
+    code = tmp_path / "course" / "datasets"  # a course of its own, where no data is yet
+    shutil.copytree(COURSE / "datasets", code, ignore=shutil.ignore_patterns("*batches-py"))
+    path = os.pathsep.join((str(code.parent), str(COURSE)))
     result = subprocess.run(
         [sys.executable, "-c", "from datasets import cifar10; cifar10.main()"],
-        env={**os.environ, "CIFAR10_URL": "file:///nowhere", "PYTHONPATH": str(COURSE)},
+        env={**os.environ, "CIFAR10_URL": "file:///nowhere", "PYTHONPATH": path},
         cwd=tmp_path,
         capture_output=True,
         text=True,
