@@ -4,8 +4,8 @@ import hashlib
 import http.server
 import io
 import os
-import shutil
 import pickle
+import shutil
 import subprocess
 import sys
 import tarfile
