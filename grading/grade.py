@@ -39,6 +39,7 @@ def grade_submission(
     with tempfile.TemporaryDirectory(prefix="grade-") as folder:
         tree = Path(folder) / "tree"
         overlay = submission_tree(submission, tree)
+        isolation.readable_by_all(tree)  # sealed, it is read by another user
         return grade_tree(
             tree,
             entropy=entropy,

@@ -416,3 +416,17 @@ def test_a_mask_with_nan_is_no_mask(bad):
     assert mask_problem(np.where(mask > 0, bad, 0.0), x, 0.5)
     mask[0, 0] = bad
     assert mask_problem(mask, x, 0.5)
+
+
+def test_a_course_that_only_its_owner_may_read(solved, tmp_path):
+    """Is a course unpacked under umask 077 graded as well as any, at the same level?"""
+    for name in ("grading", "cs231n"):
+        leave = shutil.ignore_patterns("__pycache__", "solutions")
+        shutil.copytree(isolation.HERE.parents[1] / name, tmp_path / name, ignore=leave)
+    shutil.copytree(isolation.HERE.parent / "solutions", tmp_path / "grading" / "solutions")
+    for path in tmp_path.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    command = [sys.executable, "-m", "grading", "--folder", str(solved), "affine_forward"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "1 of 1 points" in done.stdout
+    assert f"level {isolation.level().name}" in done.stdout

@@ -43,5 +43,7 @@ def build_dist(archive: Path = ARCHIVE) -> Path:
     archive.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for name, data in sorted(contents().items()):
-            file.writestr(zipfile.ZipInfo(f"{TOP}/{name}", (2026, 1, 1, 0, 0, 0)), data)
+            member = zipfile.ZipInfo(f"{TOP}/{name}", (2026, 1, 1, 0, 0, 0))
+            member.external_attr = 0o644 << 16  # without it, the owner alone may read the file
+            file.writestr(member, data, zipfile.ZIP_DEFLATED)
     return archive

@@ -8,12 +8,14 @@ at all, where the system cannot set limits.
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from dataclasses import dataclass
@@ -66,7 +68,8 @@ def level() -> Level:
         return Level("none", "this system cannot limit a process")
     if not shutil.which("bwrap"):
         return Level("process", f"bubblewrap is not installed ({INSTALL})")
-    seen = "import numpy, os, socket; assert os.getpid() < 9 and os.getuid() == 65534"
+    seen = "import numpy, os, socket; assert os.getpid() < 9 and os.getuid() == 65534; "
+    seen += f"open({str(HERE / 'worker.py')!r}).close()"
     probe = [*seal(HERE, torch=False), sys.executable, "-I", "-c", seen]
     try:
         done = subprocess.run(probe, capture_output=True, text=True, timeout=60)
@@ -75,7 +78,7 @@ def level() -> Level:
     if done.returncode == 0:
         return Level("sealed", "bubblewrap holds")
     last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-    return Level("process", f"bubblewrap is installed, but user namespaces are not allowed: {last}")
+    return Level("process", f"bubblewrap is installed, but what it must do is not allowed: {last}")
 
 
 def seal(tree: Path, torch: bool) -> list[str]:
@@ -95,15 +98,15 @@ def seal(tree: Path, torch: bool) -> list[str]:
     inner += ["--remount-ro", "/", "--"]
     if os.geteuid() != 0:
         return inner
-    outer = ["bwrap", "--die-with-parent", *view]
+    outer = ["bwrap", "--die-with-parent", *_view(tree, torch, _worker_for_all())]
     outer += ["--bind", "/proc", "/proc", "--dev-bind", "/dev", "/dev"]
     outer += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
     return [*outer, "--", *become, *inner]
 
 
-def _view(tree: Path, torch: bool) -> list[str]:
-    """The system, the interpreter, this folder and the tree, all read-only.
+def _view(tree: Path, torch: bool, worker: Path = HERE) -> list[str]:
+    """The system, the interpreter, this folder (from `worker`) and the tree, all read-only.
 
     A venv's python is a link, so its real prefix is there too. Without `torch`, it cannot be
     found: its folders are covered by empty ones.
@@ -123,11 +126,32 @@ def _view(tree: Path, torch: bool) -> list[str]:
                 view += ["--perms", "0755", "--dir", str(parent)]
                 made.add(parent)
     for folder in sorted(folders):
-        view += ["--ro-bind", str(folder), str(folder)]
+        source = worker if folder == HERE else folder
+        view += ["--ro-bind", str(source), str(folder)]
     if not torch:
         for package in _torch_folders():
             view += ["--tmpfs", package]
     return view
+
+
+@cache
+def _worker_for_all() -> Path:
+    """This folder, or a copy where nobody may not read it: unpacked or cloned under umask 077."""
+    files = list(HERE.glob("*.py"))
+    if all(path.stat().st_mode & 0o004 for path in files):
+        return HERE
+    copy = Path(tempfile.mkdtemp(prefix="worker-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    for path in files:
+        shutil.copyfile(path, copy / path.name)
+    readable_by_all(copy)
+    return copy
+
+
+def readable_by_all(folder: Path) -> None:
+    """Let every user read the folder and what is in it, and nobody else write it."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 @cache
