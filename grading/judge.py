@@ -13,13 +13,9 @@ from grading.checks import ALL
 from grading.checks.case import Case, Check
 from grading.checks.tolerance import compare
 from grading.hints import hint
+from grading.misconceptions import diagnosis
 from grading.outcome import Finding, Outcome
 from grading.subject import Reply, Subject
-
-try:
-    from grading.misconceptions import diagnosis
-except ModuleNotFoundError:  # the bank can be taken out of what students get
-    diagnosis = None
 
 TOO_SLOW = "too slow, or without an end"
 SLOW = (
@@ -88,7 +84,7 @@ def _followed(
         if not outcome.passed:  # what is left may be another mistake than what came first
             said = summary(check, outcome.findings, [reply for _, reply in asked])
             outcome = replace(outcome, summary=said)
-    if outcome.passed or diagnosis is None:
+    if outcome.passed:
         return outcome
     forward = earlier.get(check.forward or "")
 
