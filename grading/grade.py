@@ -36,50 +36,26 @@ def grade_submission(
     before it runs. Raises ValueError for an unknown name, LevelError where this machine does not
     offer the level.
     """
-    with tempfile.TemporaryDirectory(prefix="grade-") as folder:
-        tree = Path(folder) / "tree"
-        overlay = submission_tree(submission, tree)
-        isolation.readable_by_all(tree)  # sealed, it is read by another user
-        return grade_tree(
-            tree,
-            entropy=entropy,
-            names=names,
-            level=level,
-            progress=progress,
-            limits=limits,
-            remarks=tuple(f"{name} was not handed in." for name in overlay.missing),
-            submission=submission,
-        )
-
-
-def grade_tree(
-    tree: Path,
-    *,
-    entropy: int,
-    names: Sequence[str] | None = None,
-    level: str | None = None,
-    progress: Callable[[str], None] | None = None,
-    limits: sandbox.Limits | None = None,
-    remarks: tuple[str, ...] = (),
-    submission: Path | None = None,
-) -> dict[str, Outcome]:
-    """The same for a tree that holds the whole package already."""
     limits = limits or sandbox.Limits()
     level = isolation.chosen(level)
     outcomes: dict[str, Outcome] = {}
     wanted = judge.by_name(names)
     groups = [[c for c in wanted if not c.torch], [c for c in wanted if c.torch]]
-    for checks in groups:
-        bound = sandbox.torch_limits(limits) if checks and checks[0].torch else limits
-        deadline = time.monotonic() + SUBMISSION_SECONDS
-        with Submission(tree, bound, level, submission or tree, deadline) as subject:
-            for check in checks:
-                if progress:
-                    progress(check.name)
-                if time.monotonic() > deadline:
-                    outcomes[check.name] = out_of_time(check.name)
-                    continue
-                outcomes[check.name] = _run(check, subject, entropy, outcomes)
+    with tempfile.TemporaryDirectory(prefix="grade-") as folder:
+        tree = Path(folder) / "tree"
+        submission_tree(submission, tree)
+        isolation.readable_by_all(tree)  # sealed, it is read by another user
+        for checks in groups:
+            bound = sandbox.torch_limits(limits) if checks and checks[0].torch else limits
+            deadline = time.monotonic() + SUBMISSION_SECONDS
+            with Submission(tree, bound, level, submission, deadline) as subject:
+                for check in checks:
+                    if progress:
+                        progress(check.name)
+                    if time.monotonic() > deadline:
+                        outcomes[check.name] = out_of_time(check.name)
+                    else:
+                        outcomes[check.name] = _run(check, subject, entropy, outcomes)
     return {check.name: outcomes[check.name] for check in wanted}
 
 

@@ -208,6 +208,23 @@ def regularized_loss(
 
 # Update rules, in NumPy: a step each, float64 -----------------------------------------------------
 
+# Settings and state of each rule, as the course's optim.py has them; None is an array of zeros.
+RULE_DEFAULTS: dict[str, dict[str, Any]] = {
+    "sgd_momentum": {"learning_rate": 1e-2, "momentum": 0.9, "velocity": None},
+    "nesterov": {"learning_rate": 1e-2, "momentum": 0.9, "velocity": None},
+    "adagrad": {"learning_rate": 1e-2, "epsilon": 1e-8, "cache": None},
+    "rmsprop": {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8, "cache": None},
+    "adam": {
+        "learning_rate": 1e-3,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "epsilon": 1e-8,
+        "m": None,
+        "v": None,
+        "t": 0,
+    },
+}
+
 
 def sgd_momentum(
     w: np.ndarray, dw: np.ndarray, learning_rate: float, momentum: float, velocity: np.ndarray

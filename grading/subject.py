@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -69,7 +70,7 @@ IMPORT = Check("import", 0.0, "", (), lambda rng: [])
 
 
 class ThisProcess:
-    """The `cs231n` that a notebook has imported; a changed file is read again first."""
+    """The `cs231n` that a notebook has imported, as it is now."""
 
     level = "none"
 
@@ -83,16 +84,10 @@ class ThisProcess:
                 importlib.import_module(f"cs231n.{name}")
             except Exception:  # the call that needs it says why
                 continue
-        provided = {
-            name: _bound(server, name) for name in (check.parts if parts else ())
-        }
+        provided = {name: partial(server.call, name) for name in (check.parts if parts else ())}
         with worker.parts_provided(provided):
             for case in cases:
                 yield worker.run_case(as_data(case))
-
-
-def _bound(server: Parts, name: str) -> Any:
-    return lambda *args, **kwargs: server.call(name, *args, **kwargs)
 
 
 class Submission:

@@ -28,7 +28,8 @@ def unpacked(tmp_path, files):
 
 
 @pytest.mark.parametrize(
-    "name", ["../../slip.py", "/dev/shm/slip.py", "a/../../../slip.py", "..\\..\\slip.py", "C:/slip.py"]
+    "name",
+    ["../../slip.py", "/dev/shm/slip.py", "a/../../../slip.py", "..\\..\\slip.py", "C:/slip.py"],
 )
 def test_zip_slip(tmp_path, name):
     """Is a path that leads outside left out, by whatever spelling, and said so?"""

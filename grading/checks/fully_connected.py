@@ -136,10 +136,11 @@ def _rule_case(
 
 
 def _rule_cases(
-    rng: np.random.Generator, rule: str, defaults: dict[str, Any], drawn: dict[str, Any]
+    rng: np.random.Generator, rule: str, drawn: dict[str, Any]
 ) -> list[Case]:
     """A warm start, a later step with other settings, a cold start from the defaults, float32."""
     N, D = size(rng, 3, 5), size(rng, 6, 8)
+    defaults = reference.RULE_DEFAULTS[rule]
 
     def state(positive: bool) -> np.ndarray:
         draw = rng.normal(scale=0.5, size=(N, D))
@@ -179,49 +180,36 @@ def _rule_cases(
 
 @on_notebook(1)
 def sgd_momentum(rng: np.random.Generator) -> list[Case]:
-    defaults = {"learning_rate": 1e-2, "momentum": 0.9, "velocity": None}
     drawn = {"learning_rate": rng.uniform(0.05, 0.5), "momentum": rng.uniform(0.3, 0.7)}
-    return _rule_cases(rng, "sgd_momentum", defaults, drawn)
+    return _rule_cases(rng, "sgd_momentum", drawn)
 
 
 @on_notebook(1)
 def nesterov(rng: np.random.Generator) -> list[Case]:
-    defaults = {"learning_rate": 1e-2, "momentum": 0.9, "velocity": None}
     drawn = {"learning_rate": rng.uniform(0.05, 0.5), "momentum": rng.uniform(0.3, 0.7)}
-    return _rule_cases(rng, "nesterov", defaults, drawn)
+    return _rule_cases(rng, "nesterov", drawn)
 
 
 @on_notebook(1)
 def adagrad(rng: np.random.Generator) -> list[Case]:
-    defaults = {"learning_rate": 1e-2, "epsilon": 1e-8, "cache": None}
-    return _rule_cases(rng, "adagrad", defaults, {"learning_rate": rng.uniform(0.05, 0.5)})
+    return _rule_cases(rng, "adagrad", {"learning_rate": rng.uniform(0.05, 0.5)})
 
 
 @on_notebook(1)
 def rmsprop(rng: np.random.Generator) -> list[Case]:
-    defaults = {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8, "cache": None}
     drawn = {"learning_rate": rng.uniform(0.05, 0.5), "decay_rate": rng.uniform(0.5, 0.9)}
-    return _rule_cases(rng, "rmsprop", defaults, drawn)
+    return _rule_cases(rng, "rmsprop", drawn)
 
 
 @on_notebook(2)
 def adam(rng: np.random.Generator) -> list[Case]:
-    defaults = {
-        "learning_rate": 1e-3,
-        "beta1": 0.9,
-        "beta2": 0.999,
-        "epsilon": 1e-8,
-        "m": None,
-        "v": None,
-        "t": 0,
-    }
     drawn = {
         "learning_rate": rng.uniform(0.05, 0.5),
         "beta1": rng.uniform(0.5, 0.8),
         "beta2": rng.uniform(0.8, 0.95),
         "t": int(rng.integers(3, 9)),
     }
-    return _rule_cases(rng, "adam", defaults, drawn)
+    return _rule_cases(rng, "adam", drawn)
 
 
 @on_notebook(5, parts=network.PARTS)

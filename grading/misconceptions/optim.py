@@ -11,31 +11,15 @@ import numpy as np
 from grading import reference
 from grading.misconceptions.bank import known
 
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "sgd_momentum": {"learning_rate": 1e-2, "momentum": 0.9, "velocity": None},
-    "nesterov": {"learning_rate": 1e-2, "momentum": 0.9, "velocity": None},
-    "adagrad": {"learning_rate": 1e-2, "epsilon": 1e-8, "cache": None},
-    "rmsprop": {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8, "cache": None},
-    "adam": {
-        "learning_rate": 1e-3,
-        "beta1": 0.9,
-        "beta2": 0.999,
-        "epsilon": 1e-8,
-        "m": None,
-        "v": None,
-        "t": 0,
-    },
-}
-
 
 def rule(name: str, step: Callable[..., dict[str, Any]]) -> dict[str, Callable[..., Any]]:
     """The update rule `name` by `step(w, dw, **settings)`, which returns next_w and the state."""
 
     def function(w: np.ndarray, dw: np.ndarray, config: dict[str, Any] | None = None) -> Any:
         config = {} if config is None else config
-        for key, default in DEFAULTS[name].items():
+        for key, default in reference.RULE_DEFAULTS[name].items():
             config.setdefault(key, np.zeros_like(w) if default is None else default)
-        settings = {key: config[key] for key in DEFAULTS[name]}
+        settings = {key: config[key] for key in reference.RULE_DEFAULTS[name]}
         with np.errstate(all="ignore"):
             state = step(w.astype(np.float64), dw.astype(np.float64), **settings)
         next_w = state.pop("next_w")

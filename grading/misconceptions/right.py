@@ -18,7 +18,7 @@ def table() -> Functions:
             made.update(layers.layer(name))
     made.update(dropout.dropout())
     made.update(fully_connected.softmax(reference.softmax_loss))
-    for rule in optim.DEFAULTS:
+    for rule in reference.RULE_DEFAULTS:
         made.update(optim.rule(rule, getattr(reference, rule)))
     made["classifiers.fc_net:FullyConnectedNet"] = networks.FullyConnectedNet
     made["classifiers.cnn:ThreeLayerConvNet"] = networks.ThreeLayerConvNet

@@ -49,16 +49,6 @@ def dropout_of(network: Any, ones: np.ndarray) -> np.ndarray:
     return layers.dropout_forward(ones, {**network.dropout_param, "mode": "train"})[0]
 
 
-def shapes(owner: Any, attribute: str) -> dict[str, tuple[int, ...]]:
-    """The shape of every array in a dictionary that `owner` holds."""
-    return {key: np.shape(value) for key, value in getattr(owner, attribute).items()}
-
-
-def dtypes(owner: Any, attribute: str) -> dict[str, str]:
-    """The dtype of every array in a dictionary that `owner` holds."""
-    return {key: str(np.asarray(value).dtype) for key, value in getattr(owner, attribute).items()}
-
-
 def call_with_tensors(function_path: str, args: tuple[Any, ...]) -> np.ndarray:
     """Call a function of `cs231n` with arrays as torch tensors."""
     import torch

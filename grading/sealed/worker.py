@@ -177,9 +177,7 @@ def _place(filename: str, line: int) -> str:
 
 
 @contextmanager
-def parts_provided(
-    parts: Mapping[str, Callable[..., Any]], module_name: str = f"{PACKAGE}.layers"
-) -> Iterator[None]:
+def parts_provided(parts: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
     """Put right functions in the place of the student's own, wherever they are bound by name."""
     swapped: list[tuple[types.ModuleType, str, Any]] = []
     for name, part in parts.items():
