@@ -1,10 +1,12 @@
 """The wall: a student's code in a child, within limits, whatever it does."""
 
+import importlib.util
 import io
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -416,6 +418,26 @@ def test_a_mask_with_nan_is_no_mask(bad):
     assert mask_problem(np.where(mask > 0, bad, 0.0), x, 0.5)
     mask[0, 0] = bad
     assert mask_problem(mask, x, 0.5)
+
+
+@SEALED
+def test_a_course_that_shares_no_folder_with_tmp(monkeypatch):
+    """Does the seal hold where nothing of the course or the interpreter lives in /tmp?"""
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    try:
+        shutil.copytree(isolation.HERE, folder / "sealed")
+        isolation.readable_by_all(folder)
+        spec = importlib.util.spec_from_file_location("there", folder / "sealed" / "isolation.py")
+        monkeypatch.setitem(sys.modules, "there", there := importlib.util.module_from_spec(spec))
+        spec.loader.exec_module(there)
+        monkeypatch.setattr(there, "_torch_folders", list)
+        command = there.seal(folder, torch=False)
+        assert not any(word.startswith("/tmp/") for word in command)
+        done = subprocess.run([*command, "/bin/true"], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_a_course_that_only_its_owner_may_read(solved, tmp_path):

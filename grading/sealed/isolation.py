@@ -100,6 +100,7 @@ def seal(tree: Path, torch: bool) -> list[str]:
         return inner
     outer = ["bwrap", "--die-with-parent", *_view(tree, torch, _worker_for_all())]
     outer += ["--bind", "/proc", "/proc", "--dev-bind", "/dev", "/dev"]
+    outer += ["--perms", "0755", "--dir", "/tmp"]  # where the inner one begins its own view
     outer += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
     return [*outer, "--", *become, *inner]
