@@ -1,5 +1,6 @@
 """Weights and interrupted runs on disk. A file is there as a whole, or not at all."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -41,27 +42,44 @@ def load_weights(model, path):
     return model
 
 
-def save_run(run, model, optimizer, checkpoint):
-    """Write the weights, then all that is needed to go on, beside each other."""
+def save_run(run, model, result, optimizer, checkpoint):
+    """Write the weights of `result`, then all that is needed to go on, beside each other.
+
+    `result` is the model itself, or the one that has the average of its weights.
+    """
     state = {"run": run, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-    save_weights(model, checkpoint)
+    if result is not model:
+        state["average"] = result.state_dict()
+    save_weights(result, checkpoint)
     _replace(checkpoint.with_suffix(".state.pt"), lambda part: torch.save(state, part))
+    record = run["settings"] | {"precision": str(run["precision"]), "history": run["history"]}
+    save_history(record, checkpoint)
 
 
-def resume(run, model, optimizer, checkpoint):
-    """Fill run, model and optimizer from the state beside the checkpoint, where there is one."""
+def save_history(record, checkpoint):
+    """Write the record to `*.history.json` beside the checkpoint; return its path."""
+    path = checkpoint.with_suffix(".history.json")
+    text = json.dumps(record, indent=1, default=str) + "\n"
+    _replace(path, lambda part: part.write_text(text))
+    return path
+
+
+def resume(run, model, result, optimizer, checkpoint):
+    """Fill run, networks and optimizer from the state beside the checkpoint, if there is one."""
     path = checkpoint.with_suffix(".state.pt")
     if not path.exists():
         return
     state = torch.load(path, map_location="cpu", weights_only=True)
     for name, value in run["settings"].items():
-        if (before := state["run"]["settings"][name]) != value:
+        if (before := state["run"]["settings"].get(name)) != value:
             raise ValueError(
                 f"{path} was made with {name}={before}, not {value}: use that, delete the file, "
                 "or choose another checkpoint"
             )
     try:
         model.load_state_dict(state["model"])
+        if result is not model:
+            result.load_state_dict(state["average"])
     except RuntimeError as error:
         raise ValueError(f"{path} was made with another network: {error}") from None
     optimizer.load_state_dict(state["optimizer"])
@@ -71,10 +89,11 @@ def resume(run, model, optimizer, checkpoint):
 def require_room(model, checkpoint):
     """Raise OSError if the disk of `checkpoint` has no room for it; make its folder.
 
-    That is twice the weights and once the momentum, and as much for the files they replace.
+    That is three times the weights, of which one is their average, and once the momentum, and as
+    much for the files they replace.
     """
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    needed = 6 * sum(v.numel() * v.element_size() for v in model.state_dict().values())
+    needed = 8 * sum(v.numel() * v.element_size() for v in model.state_dict().values())
     free = shutil.disk_usage(checkpoint.parent).free
     if free < needed:
         raise OSError(f"{checkpoint.parent} has {free:,} bytes left; training needs {needed:,}")

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from torch import nn
 from tqdm.auto import tqdm
 
+from cs231n.averaging import EVERY, WeightAverage
 from cs231n.data_utils import cifar10_folder, load_CIFAR10
 from cs231n.hardware import autocast, keep_freed_memory, pick_device, pick_precision
 from cs231n.saving import load_weights, require_room, resume, save_run, save_weights  # noqa: F401
@@ -31,11 +32,11 @@ def load_images(num_training=49000, num_validation=1000):
     """Load CIFAR-10 as integers: X_train, y_train, X_val, y_val, X_test, y_test in a dict.
 
     X is uint8 (N, 32, 32, 3), y an integer array (N,). The validation images are those that
-    follow the first `num_training`, as in `get_CIFAR10_data`.
+    follow the first `num_training`, as in `get_CIFAR10_data`; there may be none.
     """
     X, y, X_test, y_test = load_CIFAR10(cifar10_folder())
     end = num_training + num_validation
-    if not 0 < num_training < end <= len(X):
+    if not 0 < num_training <= end <= len(X):
         raise ValueError(f"num_training + num_validation must be at most {len(X)}, but is {end}")
     return {
         "X_train": X[:num_training], "y_train": y[:num_training],
@@ -83,6 +84,14 @@ def one_cycle(step, steps, lr, warm_up=0.25):
     return lr * 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
 
 
+def cosine(step, steps, lr):
+    """Learning rate: from `lr` down to 0 along a cosine (Loshchilov, Hutter, 1608.03983)."""
+    return one_cycle(step, steps, lr, warm_up=0.0)
+
+
+SCHEDULES = {"one_cycle": one_cycle, "cosine": cosine}
+
+
 def make_optimizer(model, momentum, weight_decay):
     """SGD with Nesterov momentum; norms and biases, which are vectors, do not decay."""
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -94,29 +103,41 @@ def make_optimizer(model, momentum, weight_decay):
 
 
 def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_decay=5e-4,
-          label_smoothing=0.1, augmented=True, seed=0, checkpoint=None, progress=True):  # fmt: skip
+          label_smoothing=0.1, augmented=True, schedule="one_cycle", ema=False, seed=0,
+          checkpoint=None, tensorboard=None, progress=True):  # fmt: skip
     """Train `model` in place and return its history.
 
     Args:
         model: maps float32 images (N, 3, H, W) to scores (N, K).
         data: dict with X_train, y_train, X_val, y_val, as `load_images` returns it.
         epochs: passes over the training images. The last incomplete batch of each is left out.
-        lr: the highest learning rate of the one-cycle schedule.
+        lr: the highest learning rate of the schedule.
         label_smoothing: share of each target spread over all classes (Szegedy, 1512.00567).
         augmented: whether to shift and mirror the training images.
+        schedule: "one_cycle" or "cosine".
+        ema: whether validation, the checkpoint and, at the end, `model` get the moving average of
+            the weights instead of the last ones.
         checkpoint: path of the weights, `*.safetensors`, saved after each epoch, each minute and
             at Ctrl-C or SIGTERM. Beside it, `*.state.pt` holds what is needed to go on: where it
             is there, the same call goes on from it to the same result as without the break.
+            `*.history.json` has the settings and the history for other programs.
+        tensorboard: folder for a TensorBoard log.
 
     Returns:
-        dict of lists with an entry for each epoch: loss, train_acc, val_acc, lr, seconds.
+        dict of lists with an entry for each epoch: loss, train_acc, val_acc (empty without
+        validation images), lr, seconds (of the epoch's steps), and what was spent from the start
+        to the end of the epoch, breaks left out: elapsed and cpu_seconds (of all threads).
 
     Raises:
-        ValueError: if the checkpoint was made with other settings.
+        ValueError: if the checkpoint was made with other settings, or there is no such schedule.
+        ImportError: if a TensorBoard log is wanted and the package is not installed.
         FloatingPointError: if the loss or the gradient is no longer finite.
         OSError: if there is no room for the checkpoint.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once the checkpoint is written.
     """
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, but is {schedule!r}")
+    start = time.monotonic(), time.process_time()
     keep_freed_memory()
     device = pick_device()
     model.to(device, memory_format=torch.channels_last)
@@ -128,44 +149,58 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
     run = {
         "settings": {"epochs": epochs, "batch_size": batch_size, "lr": lr, "momentum": momentum,
                      "weight_decay": weight_decay, "label_smoothing": label_smoothing,
-                     "augmented": augmented, "seed": seed, "images": len(images)},
-        "precision": pick_precision(device), "step": 0, "sums": [0.0, 0, 0.0],
-        "history": {"loss": [], "train_acc": [], "val_acc": [], "lr": [], "seconds": []},
+                     "augmented": augmented, "schedule": schedule, "ema": ema, "seed": seed,
+                     "images": len(images)},
+        "precision": pick_precision(device), "step": 0, "sums": [0.0, 0, 0.0], "spent": [0.0, 0.0],
+        "history": {key: [] for key in ("loss", "train_acc", "val_acc", "lr", "seconds",
+                                        "elapsed", "cpu_seconds")},
     }  # fmt: skip
+    average = WeightAverage(model, epochs * per_epoch) if ema else None
+    result = average.model if ema else model  # what is validated and saved
     if checkpoint is not None:
         checkpoint = Path(checkpoint)
         require_room(model, checkpoint)
-        resume(run, model, optimizer, checkpoint)
+        resume(run, model, result, optimizer, checkpoint)
+    start = start[0] - run["spent"][0], start[1] - run["spent"][1]  # of earlier sessions
+    log = open_log(tensorboard, run["step"]) if tensorboard is not None else None
     bar = tqdm(total=epochs * per_epoch * batch_size, initial=run["step"] * batch_size,
                unit=" images", unit_scale=True, disable=not progress)  # fmt: skip
     saved = time.monotonic()
     with bar, _stop_requests() as stop:
         while run["step"] < epochs * per_epoch:
-            start = time.monotonic()
+            step_start = time.monotonic()
             epoch, i = divmod(run["step"], per_epoch)
             rows = _shuffled(len(images), seed, epoch)[i * batch_size : (i + 1) * batch_size]
             rows = rows.to(device)
             torch.manual_seed(1_000_003 * seed + run["step"])  # a resumed run draws the same
             for group in optimizer.param_groups:
-                group["lr"] = one_cycle(run["step"], epochs * per_epoch, lr)
+                group["lr"] = SCHEDULES[schedule](run["step"], epochs * per_epoch, lr)
             batch = augment(images[rows]) if augmented else images[rows]
             loss, correct = _step(model, optimizer, normalize(batch), labels[rows],
                                   label_smoothing, run["precision"])  # fmt: skip
             run["step"] += 1
+            if ema and (run["step"] % EVERY == 0 or i + 1 == per_epoch):
+                average.update(model, run["step"])
             run["sums"][0] += loss
             run["sums"][1] += correct
-            run["sums"][2] += time.monotonic() - start
+            run["sums"][2] += time.monotonic() - step_start
             bar.update(batch_size)
             if i + 1 == per_epoch:
-                _end_epoch(run, model, data, per_epoch, batch_size, group["lr"])
-                last = {key: values[-1] for key, values in run["history"].items()}
-                bar.set_postfix(loss=f"{last['loss']:.3f}", val_acc=f"{last['val_acc']:.3f}")
+                last = _end_epoch(run, result, data, per_epoch, batch_size, group["lr"], start)
+                bar.set_postfix({k: f"{last[k]:.3f}" for k in ("loss", "val_acc") if k in last})
+                for key, value in last.items() if log else ():
+                    log.add_scalar(key, value, run["step"])
             if checkpoint is not None:
                 if stop or i + 1 == per_epoch or time.monotonic() - saved > SAVE_EVERY:
-                    save_run(run, model, optimizer, checkpoint)
+                    run["spent"] = _spent(start)
+                    save_run(run, model, result, optimizer, checkpoint)
                     saved = time.monotonic()
             if stop:
                 raise KeyboardInterrupt(f"stopped after step {run['step']}")
+    if log:
+        log.close()
+    if ema:
+        model.load_state_dict(result.state_dict())
     return run["history"]
 
 
@@ -187,31 +222,46 @@ def _step(model, optimizer, x, y, label_smoothing, precision):
     return loss.item(), (scores.argmax(1) == y).sum().item()
 
 
-def _end_epoch(run, model, data, per_epoch, batch_size, lr):
+def _end_epoch(run, model, data, per_epoch, batch_size, lr, start):
+    """Add the epoch to the history; return what was added."""
     loss, correct, seconds = run["sums"]
     run["sums"] = [0.0, 0, 0.0]
-    history = run["history"]
-    history["loss"].append(loss / per_epoch)
-    history["train_acc"].append(correct / (per_epoch * batch_size))
-    history["val_acc"].append(accuracy(model, data["X_val"], data["y_val"]))
-    history["lr"].append(lr)
-    history["seconds"].append(seconds)
+    last = {"loss": loss / per_epoch, "train_acc": correct / (per_epoch * batch_size)}
+    if len(data["X_val"]):
+        last["val_acc"] = accuracy(model, data["X_val"], data["y_val"])
+    last |= {"lr": lr, "seconds": seconds}
+    last["elapsed"], last["cpu_seconds"] = _spent(start)
+    for key, value in last.items():
+        run["history"][key].append(value)
+    return last
 
 
-def predict_scores(model, images, batch_size=500):
-    """Return the scores (N, K), float32, of uint8 images (N, H, W, 3)."""
+def _spent(start):
+    """Return the seconds by the clock and of all threads since `start`."""
+    return [time.monotonic() - start[0], time.process_time() - start[1]]
+
+
+def predict_scores(model, images, batch_size=500, flip=False):
+    """Return the scores (N, K), float32, of uint8 images (N, H, W, 3).
+
+    With `flip` they are the mean of the scores of each image and of its mirror image.
+    """
     device = next(model.parameters()).device
     model.eval()
     scores = []
     with torch.no_grad(), autocast(device, pick_precision(device)):
         for batch in to_tensor(images).split(batch_size):
-            scores.append(model(normalize(batch.to(device))).float().cpu())
+            x = normalize(batch.to(device))
+            out = model(x).float()
+            if flip:
+                out = (out + model(x.flip(3)).float()) / 2
+            scores.append(out.cpu())
     return torch.cat(scores).numpy()
 
 
-def accuracy(model, images, labels, batch_size=500):
+def accuracy(model, images, labels, batch_size=500, flip=False):
     """Return the share of uint8 images (N, H, W, 3) whose highest score is at their label."""
-    return float((predict_scores(model, images, batch_size).argmax(1) == labels).mean())
+    return float((predict_scores(model, images, batch_size, flip).argmax(1) == labels).mean())
 
 
 def plot_curves(history, path=None):
@@ -222,7 +272,8 @@ def plot_curves(history, path=None):
     left.plot(epochs, history["loss"], "o-")
     left.set(xlabel="epoch", ylabel="training loss")
     right.plot(epochs, history["train_acc"], "o-", label="training, shifted and mirrored")
-    right.plot(epochs, history["val_acc"], "o-", label="validation")
+    if history["val_acc"]:
+        right.plot(epochs, history["val_acc"], "o-", label="validation")
     right.set(xlabel="epoch", ylabel="accuracy")
     right.legend(loc="lower right")
     for axes in (left, right):
@@ -230,6 +281,17 @@ def plot_curves(history, path=None):
     if path is not None:
         figure.savefig(path, dpi=120)
     return figure
+
+
+def open_log(folder, step):
+    """Open a TensorBoard log in `folder`; what an earlier session wrote after `step` is dropped."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ImportError(
+            "a TensorBoard log needs a package that is not here: pip install tensorboard"
+        ) from None
+    return SummaryWriter(folder, purge_step=step + 1)
 
 
 def _shuffled(N, seed, epoch):

@@ -1,14 +1,17 @@
 import csv
+import json
 import math
 import os
 import signal
+import sys
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from cs231n import hardware, predict, saving, training
+from cs231n import averaging, hardware, predict, saving, training
+from cs231n.averaging import WeightAverage
 from cs231n.classifiers.resnet import ResNet18
 from cs231n.train import main
 
@@ -61,10 +64,12 @@ def test_training_learns(data):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("step", [1, 4, 7])
-def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, data, number, step):
+@pytest.mark.parametrize("ema", [False, True])
+def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, monkeypatch, data, number, step, ema):
     """Does a run that a signal stops in a step end, when resumed, just as an unbroken one does?"""
+    monkeypatch.setattr(averaging, "MEMORY", 2.0)  # a short run needs a long memory to show one
     unbroken = small_net()
-    expected = fit(unbroken, data)
+    expected = fit(unbroken, data, ema=ema)
     stopped, steps = small_net(), []
 
     def stop(module, _):
@@ -76,14 +81,16 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, data, number, step)
     stopped.register_forward_pre_hook(stop)
     path = tmp_path / "w.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        fit(stopped, data, checkpoint=path)
+        fit(stopped, data, checkpoint=path, ema=ema)
     assert len(steps) == step
     resumed = small_net(seed=5)
-    history = fit(resumed, data, checkpoint=path)
+    history = fit(resumed, data, checkpoint=path, ema=ema)
     for name, value in unbroken.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
     for key in ("loss", "train_acc", "val_acc", "lr"):
         assert history[key] == expected[key]
+    assert (np.diff(history["elapsed"]) > 0).all() and (np.diff(history["cpu_seconds"]) > 0).all()
+    assert json.loads((tmp_path / "w.history.json").read_text())["history"] == history
     torch.testing.assert_close(saving.read_weights(path), dict(resumed.state_dict()))
 
 
@@ -108,7 +115,41 @@ def test_a_finished_run_is_not_run_again(tmp_path, data):
     assert torch.equal(second[0].weight, first[0].weight)
 
 
-@pytest.mark.parametrize("change", [{"lr": 0.1}, {"epochs": 4}, {"seed": 1}])
+def test_the_average_is_what_is_validated_and_saved(tmp_path, monkeypatch, data):
+    """Are val_acc, checkpoint and model the average, and not the weights of the last step?"""
+    monkeypatch.setattr(averaging, "MEMORY", 2.0)
+    plain, averaged = small_net(), small_net()
+    fit(plain, data)
+    history = fit(averaged, data, ema=True, checkpoint=tmp_path / "w.safetensors")
+    assert not torch.equal(averaged[0].weight, plain[0].weight)
+    assert history["val_acc"][-1] == training.accuracy(averaged, data["X_val"], data["y_val"])
+    saved = saving.read_weights(tmp_path / "w.safetensors")
+    torch.testing.assert_close(saved, dict(averaged.state_dict()), rtol=0, atol=0)
+
+
+def test_the_average_of_weights_has_its_own_batch_norm_statistics(data):
+    """Are the averaged running statistics near those that the averaged weights give rise to?"""
+    model = small_net()
+    fit(model, data, epochs=20, ema=True, augmented=False)
+    x = training.normalize(training.to_tensor(data["X_train"]))
+    seen = model[0](x).detach().transpose(0, 1).flatten(1)
+    assert int(model[1].num_batches_tracked) == 80
+    torch.testing.assert_close(model[1].running_mean, seen.mean(1), rtol=0.1, atol=0.1)
+    torch.testing.assert_close(model[1].running_var, seen.var(1), rtol=0.25, atol=0.02)
+
+
+def test_the_average_forgets_the_first_weights():
+    """Is the average of a ramp near its end: neither the last value, nor drawn to the first?"""
+    model = nn.Linear(1, 1, bias=False)
+    average = WeightAverage(model, steps=1000)
+    for step in range(5, 1001, 5):
+        nn.init.constant_(model.weight, step)
+        average.update(model, step)
+    assert 900 < average.model.weight.item() < 980  # it remembers 40 steps of 1000
+    assert not average.model.weight.requires_grad
+
+
+@pytest.mark.parametrize("change", [{"lr": 0.1}, {"epochs": 4}, {"seed": 1}, {"ema": True}])
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path, data, change):
     """Does going on with another setting raise an error that names it?"""
     path = tmp_path / "w.safetensors"
@@ -184,6 +225,55 @@ def test_the_schedule_rises_then_falls_to_zero():
     assert np.argmax(rates) == 24 and max(rates) == pytest.approx(0.4)
     assert (np.diff(rates[:25]) > 0).all() and (np.diff(rates[25:]) < 0).all()
     assert rates[-1] == pytest.approx(0)
+
+
+def test_the_cosine_falls_from_its_first_step():
+    """Does the cosine begin at the rate asked for and fall to 0, and is that what training used?"""
+    rates = [training.cosine(step, 100, 0.4) for step in range(100)]
+    assert rates[0] == pytest.approx(0.4, rel=1e-3) and (np.diff(rates) < 0).all()
+    assert rates[-1] == pytest.approx(0)
+
+
+def test_a_schedule_is_chosen_by_name(data):
+    """Do the rates of the history follow the schedule asked for, and is a wrong name refused?"""
+    history = fit(small_net(), data, schedule="cosine")
+    assert history["lr"] == [training.cosine(step, 12, 0.05) for step in (3, 7, 11)]
+    with pytest.raises(ValueError, match="one_cycle, cosine"):
+        fit(small_net(), data, schedule="step")
+
+
+def test_training_goes_without_validation_images(data):
+    """Is there then no validation accuracy, and a plot all the same?"""
+    history = fit(small_net(), data | {key: data[key][:0] for key in ("X_val", "y_val")})
+    assert history["val_acc"] == [] and len(history["loss"]) == 3
+    training.plot_curves(history)
+
+
+def test_flipped_scores_are_the_mean_over_both_sides(data):
+    """Are scores with flip the same for mirror images, and the mean of both sides' scores?"""
+    X, model = data["X_val"], small_net()
+    both = training.predict_scores(model, X, flip=True)
+    plain, mirrored = (training.predict_scores(model, x) for x in (X, X[:, :, ::-1].copy()))
+    np.testing.assert_allclose(both, (plain + mirrored) / 2, atol=1e-6)
+    assert not np.allclose(both, plain)
+
+
+def test_a_tensorboard_log_goes_on(tmp_path, data):
+    """Has the log each epoch's figures once, after a run that was resumed?"""
+    loading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    options = {"checkpoint": tmp_path / "w.safetensors", "tensorboard": tmp_path / "log"}
+    fit(small_net(), data, **options)
+    history = fit(small_net(), data, **options)
+    log = loading.EventAccumulator(str(tmp_path / "log")).Reload()
+    assert [event.step for event in log.Scalars("loss")] == [4, 8, 12]
+    np.testing.assert_allclose([event.value for event in log.Scalars("loss")], history["loss"])
+
+
+def test_a_log_without_tensorboard_is_refused(monkeypatch, data):
+    """Is the missing package named before the first step?"""
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ImportError, match="pip install tensorboard"):
+        fit(small_net(), data, tensorboard="log")
 
 
 def test_norms_and_biases_do_not_decay():
@@ -304,14 +394,15 @@ def test_the_commands_train_and_predict(tmp_path, monkeypatch, data):
     monkeypatch.chdir(tmp_path)
     for key in ("X_test", "y_test"):
         monkeypatch.setitem(data, key, data[key.replace("test", "val")])
-    monkeypatch.setattr(training, "load_images", lambda num_training: data)
+    monkeypatch.setattr(training, "load_images", lambda *numbers: data)
     monkeypatch.setattr("cs231n.train.cifar10_folder", lambda: tmp_path)
     monkeypatch.setattr(predict, "class_names", lambda: [str(i) for i in range(10)])
     monkeypatch.setattr(predict, "cifar10_folder", lambda: tmp_path)
-    monkeypatch.setattr(
-        predict, "load_CIFAR_batch", lambda _: (data["X_test"], data["y_test"])
-    )
-    assert main(["--width", "2", "--epochs", "1", "--batch-size", "16"]) == 0
+    monkeypatch.setattr(predict, "load_CIFAR_batch", lambda _: (data["X_test"], data["y_test"]))
+    assert main(["--width", "2", "--epochs", "1", "--batch-size", "16", "--flip"]) == 0
+    record = json.loads((tmp_path / "checkpoints" / "resnet18_cifar10.history.json").read_text())
+    assert record["width"] == 2 and len(record["history"]["loss"]) == 1
+    assert 0 <= record["test_acc_flip"] <= 1
     assert predict.main([]) == 0
     assert (tmp_path / "checkpoints" / "resnet18_cifar10.png").exists()
     assert len((tmp_path / "submission.csv").read_text().splitlines()) == 33
