@@ -8,7 +8,7 @@ import math
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,15 @@ from tqdm.auto import tqdm
 
 from cs231n.averaging import EVERY, WeightAverage
 from cs231n.data_utils import cifar10_folder, load_CIFAR10
-from cs231n.hardware import autocast, keep_freed_memory, pick_device, pick_precision
+from cs231n.hardware import (
+    autocast,
+    keep_freed_memory,
+    pick_device,
+    pick_precision,
+    pick_winograd,
+)
 from cs231n.saving import load_weights, require_room, resume, save_run, save_weights  # noqa: F401
+from cs231n.winograd import Winograd
 
 MEAN = (0.4914, 0.4822, 0.4465)  # of CIFAR-10's training pixels, for red, green, blue
 STD = (0.2470, 0.2435, 0.2616)
@@ -155,6 +162,7 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
         "history": {key: [] for key in ("loss", "train_acc", "val_acc", "lr", "seconds",
                                         "elapsed", "cpu_seconds")},
     }  # fmt: skip
+    run["winograd"] = pick_winograd(device, run["precision"])
     average = WeightAverage(model, epochs * per_epoch) if ema else None
     result = average.model if ema else model  # what is validated and saved
     if checkpoint is not None:
@@ -177,7 +185,7 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
                 group["lr"] = SCHEDULES[schedule](run["step"], epochs * per_epoch, lr)
             batch = augment(images[rows]) if augmented else images[rows]
             loss, correct = _step(model, optimizer, normalize(batch), labels[rows],
-                                  label_smoothing, run["precision"])  # fmt: skip
+                                  label_smoothing, run["precision"], run["winograd"])  # fmt: skip
             run["step"] += 1
             if ema and (run["step"] % EVERY == 0 or i + 1 == per_epoch):
                 average.update(model, run["step"])
@@ -204,10 +212,10 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
     return run["history"]
 
 
-def _step(model, optimizer, x, y, label_smoothing, precision):
+def _step(model, optimizer, x, y, label_smoothing, precision, winograd=False):
     """Take one step on a batch; return its loss and the number of right answers."""
     model.train()
-    with autocast(x.device, precision):
+    with autocast(x.device, precision), Winograd() if winograd else nullcontext():
         scores = model(x)
     loss = F.cross_entropy(scores.float(), y, label_smoothing=label_smoothing)
     optimizer.zero_grad()
