@@ -98,7 +98,7 @@ def test_a_second_ctrl_c_acts_at_once():
     """Is the second Ctrl-C obeyed in the middle of a step, and the old handler put back?"""
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        with training._stop_requests() as requests:
+        with saving.stop_requests() as requests:
             os.kill(os.getpid(), signal.SIGINT)
             assert requests == [signal.SIGINT]
             os.kill(os.getpid(), signal.SIGINT)
