@@ -5,9 +5,12 @@ import functools
 import math
 import sys
 import time
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
+
+from cs231n.winograd import CHANNELS, Winograd
 
 
 def pick_device():
@@ -22,33 +25,58 @@ def pick_precision(device):
     """Return bfloat16 if a convolution and its backward run faster in it by 1.2, else float32.
 
     The answer is measured, in less than a second, because a processor that accepts
-    bfloat16 may only emulate it. One thread does it: on a busy machine several would measure
-    how long they wait for each other.
+    bfloat16 may only emulate it.
     """
+    x = torch.ones(8, 64, 32, 32, device=device).to(memory_format=torch.channels_last)
+    w = torch.ones(64, 64, 3, 3, device=device, requires_grad=True)
+
+    def convolve(dtype):
+        with autocast(device, dtype):
+            F.conv2d(x, w, padding=1).sum().backward()
+        w.grad[0, 0, 0, 0].item()  # waits for a GPU, which works on by itself
+
+    try:
+        seconds = time_in_turn(convolve, (torch.float32, torch.bfloat16))
+    except RuntimeError:  # the device does not know bfloat16
+        return torch.float32
+    faster = 1.2 * seconds[torch.bfloat16] < seconds[torch.float32]
+    return torch.bfloat16 if faster else torch.float32
+
+
+@functools.cache
+def pick_winograd(device, precision):
+    """Return whether a convolution of 256 channels trains faster by `cs231n.winograd`, measured."""
+    if device.type != "cpu":
+        return False
+    x = torch.ones(32, CHANNELS, 8, 8, requires_grad=True)
+    w = torch.ones(CHANNELS, CHANNELS, 3, 3, requires_grad=True)
+
+    def convolve(winograd):
+        with autocast(device, precision), Winograd() if winograd else nullcontext():
+            F.conv2d(x.to(memory_format=torch.channels_last), w, padding=1).sum().backward()
+
+    seconds = time_in_turn(convolve, (False, True))
+    return 1.05 * seconds[True] < seconds[False]
+
+
+def time_in_turn(work, ways, rounds=8):
+    """Return a dict of the shortest seconds that `work(way)` took for each of `ways`.
+
+    In turn, so that other work on the machine slows all of them; on one thread, because on a busy
+    machine several would measure how long they wait for each other.
+    """
+    best = dict.fromkeys(ways, math.inf)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _faster_precision(device)
+        for _ in range(rounds):
+            for way in ways:
+                start = time.perf_counter()
+                work(way)
+                best[way] = min(best[way], time.perf_counter() - start)
     finally:
         torch.set_num_threads(threads)
-
-
-def _faster_precision(device):
-    x = torch.ones(8, 64, 32, 32, device=device).to(memory_format=torch.channels_last)
-    w = torch.ones(64, 64, 3, 3, device=device, requires_grad=True)
-    best = {torch.float32: math.inf, torch.bfloat16: math.inf}
-    for _ in range(8):
-        for dtype in best:  # in turn, so that other work on the machine slows both
-            start = time.perf_counter()
-            try:
-                with autocast(device, dtype):
-                    out = F.conv2d(x, w, padding=1)
-                out.sum().backward()
-            except RuntimeError:  # the device does not know bfloat16
-                return torch.float32
-            w.grad[0, 0, 0, 0].item()  # waits for a GPU, which works on by itself
-            best[dtype] = min(best[dtype], time.perf_counter() - start)
-    return min(best, key=lambda dtype: best[dtype] * (1.2 if dtype == torch.bfloat16 else 1))
+    return best
 
 
 def autocast(device, dtype):

@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -18,7 +19,13 @@ from tqdm.auto import tqdm
 from cs231n.averaging import WeightAverage
 from cs231n.curves import open_log, plot_curves  # noqa: F401
 from cs231n.distributed import any_of, from_first, mean, part, rank, shared
-from cs231n.hardware import autocast, keep_freed_memory, pick_device, pick_precision
+from cs231n.hardware import (
+    autocast,
+    keep_freed_memory,
+    pick_device,
+    pick_precision,
+    pick_winograd,
+)
 from cs231n.images import MEAN, STD, augment, load_images, normalize, shuffled, to_tensor  # noqa: F401
 from cs231n.saving import (  # noqa: F401
     load_weights,
@@ -27,7 +34,8 @@ from cs231n.saving import (  # noqa: F401
     save_run,
     save_weights,
     stop_requests,
-)  # fmt: skip
+)
+from cs231n.winograd import Winograd
 
 SAVE_EVERY = 60.0  # seconds of training that a power cut may cost
 LOOK_EVERY = 20  # steps between two looks at the loss, for which a graphics card has to wait
@@ -115,12 +123,13 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
                      "weight_decay": weight_decay, "label_smoothing": label_smoothing,
                      "augmented": augmented, "schedule": schedule, "ema": ema, "seed": seed,
                      "images": len(images)},
-        "precision": from_first(pick_precision(device)),
-        "step": 0, "steps": max(1, round(epochs * per_epoch)),
-        "sums": torch.zeros(3), "seconds": 0.0, "spent": [0.0, 0.0],
+        "precision": from_first(pick_precision(device)), "step": 0,
+        "steps": max(1, round(epochs * per_epoch)), "sums": torch.zeros(3), "seconds": 0.0,
+        "spent": [0.0, 0.0],
         "history": {key: [] for key in ("loss", "train_acc", "val_acc", "lr", "seconds",
                                         "elapsed", "cpu_seconds")},
     }  # fmt: skip
+    run["winograd"] = from_first(not compiled and pick_winograd(device, run["precision"]))
     average = WeightAverage(model, run["steps"]) if ema else None
     result = average.model if ema else model  # what is validated and saved
     writes = checkpoint is not None and rank() == 0
@@ -135,7 +144,7 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
     bar = tqdm(total=run["steps"] * batch_size, initial=run["step"] * batch_size,
                unit=" images", unit_scale=True, disable=not progress or rank() > 0)  # fmt: skip
     start = start[0] - run["spent"][0], start[1] - run["spent"][1]  # of earlier sessions
-    saved, first = time.monotonic(), run["step"]
+    saved, opened = time.monotonic(), (time.monotonic(), run["step"])
     with bar, stop_requests() as requests:
         while run["step"] < run["steps"]:
             begun = time.monotonic()
@@ -144,14 +153,15 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
                 group["lr"] = rate
             x, y = _batch(images, labels, run["step"], mine, run["settings"])
             model.train()
-            run["sums"] += _step(forward, optimizer, x, y, label_smoothing, run["precision"])
+            run["sums"] += _step(forward, optimizer, x, y, label_smoothing,
+                                 run["precision"], run["winograd"])  # fmt: skip
             run["step"] += 1
             if ema:
                 average.update(model, run["step"])
             run["seconds"] += time.monotonic() - begun
             bar.update(batch_size)
             if seconds is not None:
-                run["steps"] = from_first(_fitting_steps(run, seconds, start, first))
+                run["steps"] = from_first(_fitting_steps(run, seconds, start, opened))
                 bar.total = run["steps"] * batch_size
             ends = run["step"] % per_epoch == 0 or run["step"] == run["steps"]
             if device.type != "cpu" and run["step"] % LOOK_EVERY and not ends:
@@ -199,9 +209,9 @@ def _batch(images, labels, step, mine, settings):
     return normalize(batch[mine]), labels[rows[mine]]
 
 
-def _step(forward, optimizer, x, y, label_smoothing, precision):
+def _step(forward, optimizer, x, y, label_smoothing, precision, winograd=False):
     """Take one step on a batch; return its loss, share of right answers and gradient norm."""
-    with autocast(x.device, precision):
+    with autocast(x.device, precision), Winograd() if winograd else nullcontext():
         scores = forward(x)
     loss = F.cross_entropy(scores.float(), y, label_smoothing=label_smoothing)
     optimizer.zero_grad()
@@ -225,12 +235,13 @@ def _require_finite(figures, lr):
         )
 
 
-def _fitting_steps(run, seconds, start, first):
-    """Return how many steps the run can have to end in time, at the pace of this session."""
-    session = time.monotonic() - start[0] - run["spent"][0]
-    if session < 0.1 * seconds:
+def _fitting_steps(run, seconds, start, opened):
+    """Return how many steps the run can have to end in time, at the pace since `opened`."""
+    opened_at, first = opened
+    session, elapsed = time.monotonic() - opened_at, time.monotonic() - start[0]
+    if session < 0.1 * seconds and elapsed < seconds:
         return run["steps"]  # too early to tell
-    left = (seconds - run["spent"][0] - session) * (run["step"] - first) / session
+    left = (seconds - elapsed) * (run["step"] - first) / session
     return min(run["steps"], run["step"] + max(0, int(left)))
 
 

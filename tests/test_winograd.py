@@ -1,0 +1,71 @@
+"""Convolutions with fewer multiplications: the same numbers, and nothing else changed."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from cs231n import winograd
+from cs231n.winograd import CHANNELS, Convolution, Winograd
+
+pytestmark = pytest.mark.fast
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 6, 8), (1, 1, 2, 2), (3, 5, 4, 2)])
+def test_same_numbers(shape):
+    """Are output, dx and dw those of torch, in float64, for sizes that differ in every way?"""
+    torch.manual_seed(0)
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    w = torch.randn(4, shape[1], 3, 3, dtype=torch.float64, requires_grad=True)
+    ours, theirs = Convolution.apply(x, w), F.conv2d(x, w, padding=1)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    dout = torch.randn_like(theirs)
+    for a, b in zip(
+        *(torch.autograd.grad(out, (x, w), dout) for out in (ours, theirs)), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-11)
+
+
+def test_bfloat16_is_close():
+    """Is the error in bfloat16 of the order of one rounding, in all three products?"""
+    torch.manual_seed(0)
+    x = torch.randn(4, CHANNELS, 4, 4, requires_grad=True)
+    w = torch.randn(CHANNELS, CHANNELS, 3, 3, requires_grad=True)
+    exact = F.conv2d(x, w, padding=1)
+    dout = torch.randn_like(exact)
+    with torch.autocast("cpu", torch.bfloat16), Winograd():
+        out = nn.functional.conv2d(x, w, padding=1)
+    assert out.dtype == torch.bfloat16 and out.grad_fn.name() == "ConvolutionBackward"
+    found = [out, *torch.autograd.grad(out, (x, w), dout.bfloat16())]
+    for ours, right in zip(found, [exact, *torch.autograd.grad(exact, (x, w), dout)], strict=True):
+        error = (ours.float() - right).norm() / right.norm()
+        assert error < 0.01  # 2^-8 is 0.004
+
+
+@pytest.mark.parametrize(
+    "taken, channels, size, settings",
+    [
+        (True, CHANNELS, 4, {"padding": 1}),
+        (False, CHANNELS // 2, 4, {"padding": 1}),
+        (False, CHANNELS, 5, {"padding": 1}),
+        (False, CHANNELS, 4, {"padding": 0}),
+        (False, CHANNELS, 4, {"padding": "same"}),
+        (False, CHANNELS, 4, {"padding": 1, "stride": 2}),
+        (False, CHANNELS, 4, {"padding": 2, "dilation": 2}),
+        (False, 2 * CHANNELS, 4, {"padding": 1, "groups": 2}),
+    ],
+)
+def test_which_layers_take_it(monkeypatch, taken, channels, size, settings):
+    """Does each layer give torch's own output, and only those that it is made for go this way?"""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(channels, channels, 3, **settings)
+    x = torch.randn(1, channels, size, size)
+    calls = []
+    apply = Convolution.apply
+    monkeypatch.setattr(winograd.Convolution, "apply", lambda *a: calls.append(1) or apply(*a))
+    right = layer(x)
+    with Winograd():
+        torch.testing.assert_close(layer(x), right, rtol=1e-4, atol=1e-4)
+        with torch.no_grad():
+            layer(x)
+    assert len(calls) == taken
