@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 @contextmanager
 def processes():
     """Join the processes that torchrun has started, if it has, and leave them at the end."""
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    if expected() == 1:
         yield
         return
     if torch.cuda.is_available():
@@ -29,6 +29,11 @@ def processes():
         yield
     finally:
         dist.destroy_process_group()
+
+
+def expected():
+    """Return how many processes torchrun has started, or 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def size():

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from cs231n.averaging import WeightAverage
 from cs231n.curves import open_log, plot_curves  # noqa: F401
 from cs231n.distributed import any_of, from_first, mean, part, rank, shared
+from cs231n.evaluation import accuracy, predict_scores  # noqa: F401
 from cs231n.hardware import (
     autocast,
     keep_freed_memory,
@@ -153,8 +154,8 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
                 group["lr"] = rate
             x, y = _batch(images, labels, run["step"], mine, run["settings"])
             model.train()
-            run["sums"] += _step(forward, optimizer, x, y, label_smoothing,
-                                 run["precision"], run["winograd"])  # fmt: skip
+            run["sums"] += take_step(forward, optimizer, x, y, label_smoothing,
+                                     run["precision"], run["winograd"])  # fmt: skip
             run["step"] += 1
             if ema:
                 average.update(model, run["step"])
@@ -209,7 +210,7 @@ def _batch(images, labels, step, mine, settings):
     return normalize(batch[mine]), labels[rows[mine]]
 
 
-def _step(forward, optimizer, x, y, label_smoothing, precision, winograd=False):
+def take_step(forward, optimizer, x, y, label_smoothing, precision, winograd=False):
     """Take one step on a batch; return its loss, share of right answers and gradient norm."""
     with autocast(x.device, precision), Winograd() if winograd else nullcontext():
         scores = forward(x)
@@ -262,26 +263,3 @@ def _end_epoch(run, model, data, per_epoch, lr, start):
 def _spent(start):
     """Return the seconds by the clock and of all threads since `start`."""
     return [time.monotonic() - start[0], time.process_time() - start[1]]
-
-
-def predict_scores(model, images, batch_size=500, flip=False):
-    """Return the scores (N, K), float32, of uint8 images (N, H, W, 3).
-
-    With `flip` they are the mean of the scores of each image and of its mirror image.
-    """
-    device = next(model.parameters()).device
-    model.eval()
-    scores = []
-    with torch.no_grad(), autocast(device, pick_precision(device)):
-        for batch in to_tensor(images).split(batch_size):
-            x = normalize(batch.to(device))
-            out = model(x).float()
-            if flip:
-                out = (out + model(x.flip(3)).float()) / 2
-            scores.append(out.cpu())
-    return torch.cat(scores).numpy()
-
-
-def accuracy(model, images, labels, batch_size=500, flip=False):
-    """Return the share of uint8 images (N, H, W, 3) whose highest score is at their label."""
-    return float((predict_scores(model, images, batch_size, flip).argmax(1) == labels).mean())

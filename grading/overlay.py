@@ -30,10 +30,12 @@ TASK_FILES = (
 GIVEN = (
     "cs231n/__init__.py",
     "cs231n/averaging.py",
+    "cs231n/budget.py",
     "cs231n/classifiers/__init__.py",
     "cs231n/curves.py",
     "cs231n/data_utils.py",
     "cs231n/distributed.py",
+    "cs231n/evaluation.py",
     "cs231n/fast_layers.py",
     "cs231n/gradient_check.py",
     "cs231n/hardware.py",
@@ -44,6 +46,7 @@ GIVEN = (
     "cs231n/solver.py",
     "cs231n/train.py",
     "cs231n/training.py",
+    "cs231n/transfer.py",
     "cs231n/vis_utils.py",
     "cs231n/winograd.py",
 )
