@@ -103,7 +103,7 @@ def images_per_second(width, data, batch_size, seconds):
     return tuple(speeds)
 
 
-def make_plan(data, deadline, batch_size=128, widths=tuple(REACHED), passes=1):
+def make_plan(data, deadline, batch_size=128, widths=None, passes=1):
     """Return the plan of the highest expected accuracy that ends by `deadline`.
 
     From the narrowest width on, each is measured for a fiftieth of the time, until one promises
@@ -112,7 +112,7 @@ def make_plan(data, deadline, batch_size=128, widths=tuple(REACHED), passes=1):
     Args:
         data: dict as `load_images` returns it.
         deadline: the end, on the clock of `time.monotonic`, with the evaluation on test images.
-        widths: the widths to choose from.
+        widths: the widths to choose from, by default those that runs were measured of.
         passes: evaluations of each image at the end, 2 with mirror images.
 
     Raises:
@@ -120,7 +120,7 @@ def make_plan(data, deadline, batch_size=128, widths=tuple(REACHED), passes=1):
     """
     budget = deadline - time.monotonic()
     best = None
-    for width in sorted(widths):
+    for width in sorted(REACHED if widths is None else widths):
         if width not in REACHED:
             raise ValueError(
                 f"width {width} has no measured run to expect anything from: choose "

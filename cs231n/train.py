@@ -71,13 +71,15 @@ def run(args, start):
     width, epochs, seconds = args.width or 64, args.epochs or 10, None
     name = "the stand-in data" if is_stand_in(cifar10_folder()) else "CIFAR-10"
     if args.budget:
-        widths = (args.width,) if args.width else tuple(budget.REACHED)
+        widths = (args.width,) if args.width else None
         deadline = start + budget.seconds_of(args.budget)
         plan = budget.kept_plan(args.checkpoint, args.budget, lambda: budget.make_plan(
             data, deadline, args.batch_size, widths, 3 if args.flip else 1,
         ))  # fmt: skip
         width, epochs, seconds = plan.width, plan.epochs, plan.seconds
         print(plan)
+        if plan.width < max(budget.REACHED):
+            print(f"Only width {max(budget.REACHED)} can earn full points: add --width to insist.")
     torch.manual_seed(args.seed)
     model = ResNet18(width=width)
     history = training.train(
