@@ -139,7 +139,7 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
         if writes:
             require_room(model, checkpoint)
         resume(run, model, result, optimizer, checkpoint)
-    run["sums"] = run["sums"].to(device)
+    run["sums"] = torch.as_tensor(run["sums"], device=device)
     forward = compile_model(shared(model)) if compiled else shared(model)
     log = open_log(tensorboard, run["step"]) if tensorboard is not None and rank() == 0 else None
     bar = tqdm(total=run["steps"] * batch_size, initial=run["step"] * batch_size,

@@ -31,8 +31,9 @@ def pretrained_resnet34(cache=None, patience=20):
         return resnet34(weights=chosen)
     except Exception as error:  # no network, no room, or a damaged file, in a dozen classes
         file = f"{torch.hub.get_dir()}/checkpoints/{chosen.url.rpartition('/')[2]}"
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise OSError(
-            f"the pretrained weights cannot be had ({error}); with a network they are fetched to "
+            f"the pretrained weights cannot be had ({reason}); with a network they are fetched to "
             f"{file}, and you can put that file there yourself"
         ) from None
     finally:
