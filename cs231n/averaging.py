@@ -29,7 +29,12 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model, step):
-        """Move the average towards the weights that `model` has after `step` steps, 1 or more."""
+        """Move the average towards the weights that `model` has after `step` steps.
+
+        Only one step in EVERY counts, and the first few.
+        """
+        if step % EVERY and step > EVERY:
+            return
         share = max(self.share, 10 / (10 + step / EVERY))
         averages, values = [], []
         for average, value in zip(

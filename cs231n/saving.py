@@ -3,10 +3,15 @@
 import json
 import os
 import shutil
+import signal
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
 import torch
+
+from cs231n.distributed import from_first, rank
 
 
 def save_weights(model, path, dtype=None):
@@ -67,9 +72,10 @@ def save_history(record, checkpoint):
 def resume(run, model, result, optimizer, checkpoint):
     """Fill run, networks and optimizer from the state beside the checkpoint, if there is one."""
     path = checkpoint.with_suffix(".state.pt")
-    if not path.exists():
+    there = rank() == 0 and path.exists()
+    state = torch.load(path, map_location="cpu", weights_only=True) if there else None
+    if (state := from_first(state)) is None:
         return
-    state = torch.load(path, map_location="cpu", weights_only=True)
     for name, value in run["settings"].items():
         if (before := state["run"]["settings"].get(name)) != value:
             raise ValueError(
@@ -97,6 +103,27 @@ def require_room(model, checkpoint):
     free = shutil.disk_usage(checkpoint.parent).free
     if free < needed:
         raise OSError(f"{checkpoint.parent} has {free:,} bytes left; training needs {needed:,}")
+
+
+@contextmanager
+def stop_requests():
+    """Collect Ctrl-C and SIGTERM in a list, so that a step ends first; the second acts at once."""
+    requests = []
+
+    def handle(signum, frame):
+        if requests:
+            raise KeyboardInterrupt
+        requests.append(signum)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield requests  # only the main thread may catch signals
+        return
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield requests
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def _replace(path, write):

@@ -1,63 +1,96 @@
-"""Train ResNet-18 on CIFAR-10: python -m cs231n.train --width 64 --epochs 10"""
+"""Train ResNet-18 on CIFAR-10: python -m cs231n.train --budget 30m, or --width 64 --epochs 10"""
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 import torch
 
-from cs231n import training
+from cs231n import budget, distributed, training
 from cs231n.classifiers.resnet import ResNet18
 from cs231n.data_utils import cifar10_folder, is_stand_in
 from cs231n.hardware import pick_device, pick_precision
 from cs231n.saving import save_history
 
 
-def main(arguments=None):
-    """Train as the arguments say; return the exit code."""
+def arguments_of(arguments):
+    """Parse the command's arguments; leave with a message where they do not fit together."""
     parser = argparse.ArgumentParser(prog="python -m cs231n.train", description=__doc__)
-    parser.add_argument("--width", type=int, default=64, help="channels of the stem (64)")
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--width", type=int, help="channels of the stem (64)")
+    parser.add_argument("--epochs", type=float, help="passes over the images (10)")
+    parser.add_argument("--budget", help="such as 5m or 2h: chooses width and epochs to end in it")
+    parser.add_argument("--batch-size", type=int, default=128, help="of all processes (128)")
     parser.add_argument("--lr", type=float, default=0.1, help="highest learning rate (0.1)")
+    parser.add_argument("--schedule", choices=training.SCHEDULES, default="one_cycle")
     parser.add_argument("--weight-decay", type=float, default=5e-4)
     parser.add_argument("--label-smoothing", type=float, default=0.1, help="from 0 to 1 (0.1)")
-    parser.add_argument("--schedule", choices=training.SCHEDULES, default="one_cycle")
-    parser.add_argument("--ema", action="store_true", help="keep an average of the weights")
-    parser.add_argument(
-        "--flip", action="store_true", help="at the end, test on images and mirror images together"
-    )
     parser.add_argument("--num-training", type=int, default=49000, help="training images (49000)")
-    parser.add_argument(
-        "--full-train", action="store_true", help="train on all 50000 images, validate on none"
-    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="processor threads (all)")
     parser.add_argument(
         "--checkpoint", type=Path, default=Path("checkpoints/resnet18_cifar10.safetensors")
     )
-    parser.add_argument(
-        "--tensorboard", action="store_true", help="keep a TensorBoard log beside the checkpoint"
-    )
+    for name, text in (
+        ("--ema", "keep an average of the weights, and hand in that"),
+        ("--flip", "at the end, test on images and mirror images together too"),
+        ("--full-train", "train on all 50000 images, validate on none"),
+        ("--tensorboard", "keep a TensorBoard log beside the checkpoint"),
+        ("--compile", "let torch.compile make code for the network first"),
+    ):
+        parser.add_argument(name, action="store_true", help=text)
     args = parser.parse_args(arguments)
+    if args.budget and args.epochs:
+        parser.error("--budget chooses the epochs itself: give one of the two")
+    if args.budget and distributed.expected() > 1:
+        parser.error("--budget is for one process: under torchrun give --width and --epochs")
+    return args
+
+
+def main(arguments=None):
+    """Train as the arguments say; return the exit code."""
+    start = time.monotonic()
+    args = arguments_of(arguments)
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
-        data = training.load_images(*((50000, 0) if args.full_train else (args.num_training,)))
-        torch.manual_seed(args.seed)
-        model = ResNet18(width=args.width)
-        history = training.train(
-            model, data, epochs=args.epochs, batch_size=args.batch_size, lr=args.lr,
-            weight_decay=args.weight_decay, label_smoothing=args.label_smoothing,
-            schedule=args.schedule, ema=args.ema, seed=args.seed, checkpoint=args.checkpoint,
-            tensorboard=args.checkpoint.with_suffix("") if args.tensorboard else None,
-        )  # fmt: skip
+        with distributed.processes():
+            run(args, start)
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from here.", file=sys.stderr)
         return 130
     except (ValueError, OSError, FloatingPointError, NotImplementedError, ImportError) as error:
         print(error, file=sys.stderr)
         return 1
+    return 0
+
+
+def run(args, start):
+    """Train, test, and write down what came of it. A budget counts from `start`."""
+    data = training.load_images(*((50000, 0) if args.full_train else (args.num_training,)))
+    width, epochs, seconds = args.width or 64, args.epochs or 10, None
+    name = "the stand-in data" if is_stand_in(cifar10_folder()) else "CIFAR-10"
+    if args.budget:
+        widths = (args.width,) if args.width else None
+        deadline = start + budget.seconds_of(args.budget)
+        plan = budget.kept_plan(args.checkpoint, args.budget, lambda: budget.make_plan(
+            data, deadline, args.batch_size, widths, 3 if args.flip else 1,
+        ))  # fmt: skip
+        width, epochs, seconds = plan.width, plan.epochs, plan.seconds
+        print(plan)
+        if plan.width < max(budget.REACHED):
+            print(f"Only width {max(budget.REACHED)} can earn full points: add --width to insist.")
+    torch.manual_seed(args.seed)
+    model = ResNet18(width=width)
+    history = training.train(
+        model, data, epochs=epochs, batch_size=args.batch_size, lr=args.lr,
+        weight_decay=args.weight_decay, label_smoothing=args.label_smoothing,
+        schedule=args.schedule, ema=args.ema, seed=args.seed, seconds=seconds,
+        compiled=args.compile, checkpoint=args.checkpoint,
+        tensorboard=args.checkpoint.with_suffix("") if args.tensorboard else None,
+    )  # fmt: skip
+    if distributed.rank() > 0:
+        return
     curves = args.checkpoint.with_suffix(".png")
     training.plot_curves(history, curves)
     found = {}
@@ -66,13 +99,13 @@ def main(arguments=None):
         found[f"{part}_acc"] = training.accuracy(model, X, y)
         if args.flip:
             found[f"{part}_acc_flip"] = training.accuracy(model, X, y, flip=True)
-    name = "the stand-in data" if is_stand_in(cifar10_folder()) else "CIFAR-10"
     print(f"{name}: " + ", ".join(f"{key} {value:.4f}" for key, value in found.items()))
-    threads, precision = torch.get_num_threads(), pick_precision(pick_device())
-    record = vars(args) | {"threads": threads, "precision": precision, "history": history} | found
-    figures = save_history(record, args.checkpoint)
+    chosen = {
+        "width": width, "epochs": epochs, "threads": torch.get_num_threads(),
+        "processes": distributed.size(), "precision": pick_precision(pick_device()),
+    }  # fmt: skip
+    figures = save_history(vars(args) | chosen | {"history": history} | found, args.checkpoint)
     print(f"weights in {args.checkpoint}, curves in {curves}, figures in {figures}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -4,13 +4,14 @@ import math
 import os
 import signal
 import sys
+import time
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from cs231n import averaging, hardware, predict, saving, training
+from cs231n import averaging, evaluation, hardware, predict, saving, training
 from cs231n.averaging import WeightAverage
 from cs231n.classifiers.resnet import ResNet18
 from cs231n.train import main
@@ -21,7 +22,9 @@ def on_one_thread_in_float32(monkeypatch):
     """Keep what differs between machines out of the comparison of runs; small nets need no more."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr(training, "pick_precision", lambda device: torch.float32)
+    for module in (training, evaluation):
+        monkeypatch.setattr(module, "pick_precision", lambda device: torch.float32)
+    monkeypatch.setattr(training, "pick_winograd", lambda device, precision: False)
     monkeypatch.setattr(training, "pick_device", lambda: torch.device("cpu"))
     yield
     torch.set_num_threads(threads)
@@ -98,7 +101,7 @@ def test_a_second_ctrl_c_acts_at_once():
     """Is the second Ctrl-C obeyed in the middle of a step, and the old handler put back?"""
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        with training._stop_requests() as requests:
+        with saving.stop_requests() as requests:
             os.kill(os.getpid(), signal.SIGINT)
             assert requests == [signal.SIGINT]
             os.kill(os.getpid(), signal.SIGINT)
@@ -183,6 +186,15 @@ def test_a_full_disk_is_an_error_before_training(tmp_path, data, monkeypatch):
         fit(model, data, checkpoint=tmp_path / "w.safetensors")
 
 
+def test_a_sum_that_is_not_finite_is_noticed():
+    """Is one bad step among many seen in their sum, which is all that a GPU is asked for?"""
+    figures = torch.ones(3)
+    training._require_finite(figures * 5, 0.1)
+    for bad in (math.nan, math.inf):
+        with pytest.raises(FloatingPointError, match="smaller lr"):
+            training._require_finite(figures * 5 + torch.tensor([bad, 0.5, 1.0]), 0.1)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     """Is the old checkpoint whole if writing the new one breaks off?"""
     path, model = tmp_path / "w.safetensors", small_net()
@@ -240,6 +252,30 @@ def test_a_schedule_is_chosen_by_name(data):
     assert history["lr"] == [training.cosine(step, 12, 0.05) for step in (3, 7, 11)]
     with pytest.raises(ValueError, match="one_cycle, cosine"):
         fit(small_net(), data, schedule="step")
+
+
+def test_a_part_of_an_epoch_is_an_entry_too(data):
+    """Have two and a half epochs ten steps and three entries, the last at rate 0?"""
+    history = fit(small_net(), data, epochs=2.5)
+    assert len(history["loss"]) == 3 and history["lr"][-1] == pytest.approx(0)
+    assert history["lr"][0] == training.one_cycle(3, 10, 0.05)
+
+
+def test_a_run_without_enough_time_is_shorter_and_still_settles(data):
+    """Does a run of far too many epochs end in time, with a rate that has fallen to 0?"""
+    start = time.monotonic()
+    history = fit(small_net(), data, epochs=10_000, seconds=1.0)
+    assert time.monotonic() - start < 3
+    assert history["elapsed"][-1] < 1.5
+    assert 1 < len(history["loss"]) < 10_000 and history["lr"][-1] < 1e-3
+
+
+def test_training_without_a_compiler_is_refused(monkeypatch, data):
+    """Is the missing compiler named before the first step?"""
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(OSError, match="C\\+\\+ compiler"):
+        fit(small_net(), data, compiled=True)
 
 
 def test_training_goes_without_validation_images(data):

@@ -28,7 +28,6 @@ SMOKE = bool(os.environ.get("SMOKE"))
 
 # %%
 import shutil
-import socket
 import time
 from pathlib import Path
 
@@ -47,6 +46,7 @@ from cs231n.data_utils import cifar10_folder, is_stand_in
 from cs231n.gradient_check import eval_numerical_gradient_array, rel_error
 from cs231n.hardware import autocast, pick_device, pick_precision
 from cs231n.predict import class_names, load_resnet18, write_submission
+from cs231n.transfer import Transfer, fine_tune, pretrained_resnet34
 from cs231n.vis_utils import visualize_grid
 from grading import check
 
@@ -375,7 +375,7 @@ plt.show()
 # %% [markdown]
 # # 3. Training
 #
-# `cs231n/training.py` is given. Read it: it is some 250 lines, and everything in it is explained here.
+# `cs231n/training.py` is given. Read it: it is some 260 lines. What it takes from its neighbours is as short: `images.py` (loading, augmentation), `averaging.py`, `saving.py` (files, interruptions), `distributed.py` (several processes).
 
 # %% [markdown]
 # ## 3.1 Fast on what you have
@@ -440,7 +440,8 @@ plt.show()
 #
 # - **SGD with Nesterov momentum** and weight decay on kernels and matrices. Scales and shifts of batch norm, and biases, do not decay.
 # - **One cycle** (Smith, 2017): the learning rate climbs while the weights are still wild, stays high to explore, and falls to 0 to settle.
-# - **Label smoothing** (Szegedy et al., 2016): the target is 0.91 for the right class and 0.01 for each other, so scores need not grow without end.
+# - **Averaged weights** (a switch, `ema=True`): the average over the last few hundred steps lies nearer to the middle of the valley whose walls the single steps run along. Validation and the file that you hand in then see the average.
+- **Label smoothing** (Szegedy et al., 2016): the target is 0.91 for the right class and 0.01 for each other, so scores need not grow without end.
 
 # %%
 steps = np.arange(1000)
@@ -486,9 +487,10 @@ training.plot_curves(history)
 #
 # ```
 # python -m cs231n.train --width 64 --epochs 15
+# python -m cs231n.train --budget 30m
 # ```
 #
-# It writes to that file, shows the time left, and may be stopped with Ctrl-C and continued with the same command. On a graphics card it takes minutes. On two processor cores with bfloat16 an epoch takes four to five minutes at width 64, and about half a minute at width 16.
+# The second measures your machine, chooses width and epochs so that it ends within the time, and says which accuracy to expect; `docs/training.md` explains all options. Either writes to that file, shows the time left, and may be stopped with Ctrl-C and continued with the same command. On a graphics card it takes minutes. On two processor cores with bfloat16 an epoch takes four to five minutes at width 64, and about half a minute at width 16.
 #
 # | test accuracy | share of the points |
 # |---|---|
@@ -633,51 +635,21 @@ print("".join(submission.read_text().splitlines(keepends=True)[:5]))
 # torchvision fetches the weights (83 MB) once and keeps them in its cache folder. Without a network, and without them in the cache, this section says so and does nothing.
 
 # %%
-def pretrained_resnet34():
-    """Return torchvision's ResNet-34 with its weights, or None if they cannot be had."""
-    from torchvision.models import ResNet34_Weights, resnet34
-
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(20)   # a silent network must not hang the notebook
+pretrained = None
+if not SMOKE:
     try:
-        return resnet34(weights=ResNet34_Weights.IMAGENET1K_V1)
-    except (OSError, RuntimeError) as error:
-        print(f"No pretrained weights ({error}). This section is skipped; nothing is lost.")
-    finally:
-        socket.setdefaulttimeout(before)
-
-pretrained = None if SMOKE else pretrained_resnet34()
+        pretrained = pretrained_resnet34()
+    except OSError as error:
+        print(f"{error}. This section is skipped; nothing is lost.")
 
 # %% [markdown]
-# The body was made for 224 x 224 pixels, and divides height and width by 32: of our images one pixel would be left. So we enlarge them to 64 x 64 first, which leaves 2 x 2.
+# The body was made for 224 x 224 pixels, and divides height and width by 32: of our images one pixel would be left. So `Transfer` (in `cs231n/transfer.py`, two screens, given) enlarges them to 64 x 64 first, which leaves 2 x 2. While the body is frozen, its batch norm stays as it came, too.
 
 # %%
-class Transfer(nn.Module):
-    """A pretrained body with a new last layer, for small images."""
-
-    def __init__(self, body, num_classes=10, size=64):
-        super().__init__()
-        body.fc = nn.Linear(body.fc.in_features, num_classes)
-        self.body, self.size = body, size
-
-    def forward(self, x):
-        return self.body(F.interpolate(x, self.size, mode="bilinear", align_corners=False))
-
-    def freeze(self, frozen):
-        self.body.requires_grad_(not frozen)
-        self.body.fc.requires_grad_(True)
-
-# %%
-def fine_tune(body, num_train=3000):
-    few = dict(data, X_train=data["X_train"][:num_train], y_train=data["y_train"][:num_train])
-    model, results = Transfer(body), []
-    for frozen, lr in ((True, 0.05), (False, 0.01)):
-        model.freeze(frozen)
-        results.append(training.train(model, few, epochs=1, batch_size=64, lr=lr)["val_acc"][-1])
-    return results
-
 if pretrained is not None:
-    frozen, unfrozen = fine_tune(pretrained)
+    few = dict(data, X_train=data["X_train"][:3000], y_train=data["y_train"][:3000])
+    histories = fine_tune(Transfer(pretrained), few, batch_size=64)
+    frozen, unfrozen = (history["val_acc"][-1] for history in histories)
     print(f"{SOURCE}, 3000 images: frozen body {frozen:.3f}, all of it {unfrozen:.3f}")
 
 # %% [markdown]

@@ -1,0 +1,29 @@
+"""What a network says about images, and how often it is right."""
+
+import torch
+
+from cs231n.hardware import autocast, pick_precision
+from cs231n.images import normalize, to_tensor
+
+
+def predict_scores(model, images, batch_size=500, flip=False):
+    """Return the scores (N, K), float32, of uint8 images (N, H, W, 3).
+
+    With `flip` they are the mean of the scores of each image and of its mirror image.
+    """
+    device = next(model.parameters()).device
+    model.eval()
+    scores = []
+    with torch.no_grad(), autocast(device, pick_precision(device)):
+        for batch in to_tensor(images).split(batch_size):
+            x = normalize(batch.to(device))
+            out = model(x).float()
+            if flip:
+                out = (out + model(x.flip(3)).float()) / 2
+            scores.append(out.cpu())
+    return torch.cat(scores).numpy()
+
+
+def accuracy(model, images, labels, batch_size=500, flip=False):
+    """Return the share of uint8 images (N, H, W, 3) whose highest score is at their label."""
+    return float((predict_scores(model, images, batch_size, flip).argmax(1) == labels).mean())

@@ -1,0 +1,126 @@
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from cs231n import budget, training
+from cs231n.train import main
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Random images of ten classes, as many as CIFAR-10's thousandths would not be."""
+    rng = np.random.default_rng(0)
+    parts = {}
+    for name, N in (("train", 5000), ("val", 100), ("test", 500)):
+        parts[f"X_{name}"] = rng.integers(0, 256, (N, 32, 32, 3), dtype=np.uint8)
+        parts[f"y_{name}"] = rng.integers(0, 10, N)
+    return parts
+
+
+@pytest.mark.parametrize("text, seconds", [("90s", 90), ("5m", 300), ("2h", 7200), ("1.5h", 5400)])
+def test_a_time_is_read(text, seconds):
+    """Is a number with its unit so many seconds?"""
+    assert budget.seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["5", "m", "five m", "0m", "-5m", "5 d", ""])
+def test_what_is_no_time_is_refused(text):
+    """Is another text an error that shows how it is written?"""
+    with pytest.raises(ValueError, match="such as 90s, 5m or 2h"):
+        budget.seconds_of(text)
+
+
+@pytest.mark.parametrize("width", budget.REACHED)
+def test_expectations_are_those_of_the_runs_and_rise(width):
+    """Is each measured run expected again, more never of fewer images, and chance of none?"""
+    for images, accuracy in budget.REACHED[width]:
+        assert budget.expected_accuracy(width, images) == pytest.approx(accuracy)
+    curve = [budget.expected_accuracy(width, images) for images in np.geomspace(1, 1e8, 50)]
+    assert curve[0] == pytest.approx(0.1) and (np.diff(curve) >= 0).all()
+    assert curve[-1] == pytest.approx(budget.REACHED[width][-1][1])
+
+
+@pytest.mark.parametrize(
+    "minutes, speeds, width",
+    [
+        (120, {16: 2000, 32: 700, 64: 200}, 64),
+        (5, {16: 2000, 32: 700, 64: 200}, 16),
+        (5, {16: 20_000, 32: 20_000, 64: 20_000}, 64),
+    ],
+)
+def test_the_width_fits_the_time(monkeypatch, data, minutes, speeds, width):
+    """Is it the full width where there is time or speed, and the narrow one where there is not?"""
+    reached = {16: ((1e5, 0.7), (1e6, 0.9)), 32: ((1e5, 0.75),), 64: ((1e5, 0.75), (1e6, 0.93))}
+    monkeypatch.setattr(budget, "REACHED", reached)
+    monkeypatch.setattr(
+        budget, "images_per_second", lambda width, *_: (speeds[width], 4 * speeds[width])
+    )
+    plan = budget.make_plan(data, time.monotonic() + 60 * minutes)
+    assert plan.width == width
+    assert 0.9 * 60 * minutes < plan.seconds < 60 * minutes
+    seen = plan.epochs * len(data["X_train"])
+    assert seen == pytest.approx(plan.seconds * speeds[width], rel=0.01)
+    assert f"{plan.expected:.2f}" in str(plan)
+
+
+def test_no_time_is_not_a_plan(monkeypatch, data):
+    """Is a time that the evaluation alone would take refused?"""
+    monkeypatch.setattr(budget, "images_per_second", lambda *_: (10, 20))
+    with pytest.raises(ValueError, match="too short"):
+        budget.make_plan(data, time.monotonic() + 20)
+
+
+def test_a_width_that_was_never_measured_is_refused(data):
+    """Is it said which widths have runs to expect something from?"""
+    with pytest.raises(ValueError, match="16"):
+        budget.make_plan(data, time.monotonic() + 20, widths=(17,))
+
+
+def test_an_interrupted_run_keeps_its_plan(tmp_path):
+    """Is the plan made anew only where there is no run to go on with, or for another budget?"""
+    path, made = tmp_path / "w.safetensors", []
+
+    def make():
+        made.append(budget.Plan(16, 2.5, 100.0, 1000.0, 0.5))
+        return made[-1]
+
+    budget.kept_plan(path, "2m", make)
+    budget.kept_plan(path, "2m", make)
+    path.with_suffix(".state.pt").touch()
+    assert budget.kept_plan(path, "2m", make) == made[0]
+    assert len(made) == 2
+    budget.kept_plan(path, "3m", make)
+    assert len(made) == 3
+
+
+@pytest.mark.slow
+def test_a_budget_of_20_seconds_is_kept(tmp_path, monkeypatch, data, capsys):
+    """Does the command measure, train, settle and test within the time, and say what it expects?"""
+    monkeypatch.setattr(training, "load_images", lambda *_: data)
+    monkeypatch.setattr("cs231n.train.cifar10_folder", lambda: tmp_path)
+    path = tmp_path / "w.safetensors"
+    start = time.monotonic()
+    assert main(["--budget", "20s", "--checkpoint", str(path)]) == 0
+    assert 10 < time.monotonic() - start < 22
+    assert "expect a test accuracy of about" in capsys.readouterr().out
+    record = json.loads(path.with_suffix(".history.json").read_text())
+    assert record["width"] in budget.REACHED and record["history"]["lr"][-1] < 0.01
+
+
+def test_a_budget_with_epochs_is_refused(capsys):
+    """Is a budget with epochs of one's own, or for several processes, an error at once?"""
+    with pytest.raises(SystemExit):
+        main(["--budget", "5m", "--epochs", "3"])
+    assert "one of the two" in capsys.readouterr().err
+
+
+def test_speed_is_measured_in_both_directions(data):
+    """Is evaluation, which is a third of the work, the faster of the two?"""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    trained, evaluated = budget.images_per_second(4, data, 64, 0.1)
+    torch.set_num_threads(threads)
+    assert evaluated > trained > 0
