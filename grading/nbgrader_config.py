@@ -55,12 +55,12 @@ def configure(c: Any, root: Path | str) -> None:
         "nbgrader.preprocessors.OverwriteCells",
         "nbgrader.preprocessors.CheckCellMetadata",
     ]
-    # GradeChecks stands for Execute. The list of repairs goes in last, when every cell that is
-    # looked up by its place has been.
+    # GradeChecks stands for Execute, SaveGrades for SaveAutoGrades. The list of repairs goes in
+    # last, when every cell that is looked up by its place has been.
     c.Autograde.autograde_preprocessors = [
         "grading.preprocessors.GradeChecks",
         "nbgrader.preprocessors.LimitOutput",
-        "nbgrader.preprocessors.SaveAutoGrades",
+        "grading.preprocessors.SaveGrades",
         "nbgrader.preprocessors.AssignLatePenalties",
         "nbgrader.preprocessors.CheckCellMetadata",
         "grading.preprocessors.ShowRepairs",
