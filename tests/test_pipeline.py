@@ -189,7 +189,7 @@ def test_a_second_run_grades_what_changed(course, capsys):
 
 @slow
 def test_one_failure_never_stops_the_class(tmp_path, monkeypatch):
-    """Is the class graded when one hangs, one dies, one raises, a disk is full, a folder changes?"""
+    """Is the class graded when one hangs, dies, raises, finds the disk full, or changes?"""
     def hand_in(*names: str) -> None:
         for name in names:
             folder = tmp_path / "submitted" / name / "assignment2" / "cs231n"
