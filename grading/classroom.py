@@ -102,7 +102,13 @@ def grade(course: Path, workers: int | None = None) -> int:
         print(problem, file=sys.stderr)
         return 1
     with alone(course):
-        return _grade(course, store, workers)
+        try:
+            return _grade(course, store, workers)
+        except OSError as problem:
+            if problem.errno not in graders.NO_ROOM:
+                raise
+            print(graders.FULL, file=sys.stderr)
+            return 1
 
 
 def _grade(course: Path, store: Store, workers: int | None) -> int:
@@ -173,6 +179,7 @@ def _forget_stale(course: Path) -> dict[str, str]:
                 continue
         except OSError as problem:
             failed[student] = f"{CHANGED} ({problem.strerror})"
+        note.unlink(missing_ok=True)
         shutil.rmtree(course / "autograded" / student / ASSIGNMENT, ignore_errors=True)
     return failed
 
@@ -195,11 +202,15 @@ def autograde(course: Path, workers: int) -> None:
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {STORED_ONLY: "1", "PYTHONPATH": path}
     arguments = [["grading.autograde", str(share), str(of)] for share in range(of)]
+    marks = course / "graded"
+    marks.mkdir(exist_ok=True)
+    before = len(os.listdir(marks))
     running = [_started(course, *each, **environment) for each in arguments]
     with tqdm(total=waiting, unit="submission", desc="writing the gradebook") as bar:
-        while any(process.poll() is None for process in running):
-            time.sleep(0.2)
-            bar.update(waiting - len(_unconverted(course)) - bar.n)
+        for process in running:
+            while process.poll() is None:
+                time.sleep(0.1)
+                bar.update(len(os.listdir(marks)) - before - bar.n)
 
 
 def feedback(course: Path) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 from grading.store import Changed
 
 Grade = Callable[[Path, Path], None]
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 FULL = "the disk is full: make room, and run this again"
 
 
@@ -106,6 +107,6 @@ def told(problem: Exception) -> str:
     """Why a submission has no outcome, in words."""
     if isinstance(problem, Changed):
         return str(problem)
-    if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(problem, OSError) and problem.errno in NO_ROOM:
         return FULL
     return f"{type(problem).__name__}: {problem}"

@@ -1,8 +1,8 @@
 """What nbgrader runs of ours: no line of a student's code is executed in its process.
 
 `CleanNotebook` stands for nbgrader's ClearOutput, `GradeChecks` for its Execute, and `SaveGrades`
-for its SaveAutoGrades. The two
-functions at the end are the hooks before and after a submission's notebooks are converted.
+for its SaveAutoGrades. The two functions at the end are the hooks before and after a submission's
+notebooks are converted.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from grading.store import Store, write_atomically
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
 NOT_GRADED = "This check has no result, so it has no points yet. Please tell your instructor."
 _failed: set[Path] = set()  # submissions of this run that could not be graded: once is enough
+_found: dict[Path, dict[str, Outcome]] = {}  # of the submission that is being converted
 
 
 class CleanNotebook(NbGraderPreprocessor):
@@ -74,7 +75,9 @@ class GradeChecks(NbGraderPreprocessor):
         if submission in _failed:
             return {}
         try:
-            return Store(course).grade(submission)
+            if submission not in _found:
+                _found[submission] = Store(course).grade(submission)
+            return _found[submission]
         except Exception:  # of the grader's own: the class goes on, this student is listed
             self.log.exception("No outcome for %s", submission)
             _failed.add(submission)
@@ -183,6 +186,7 @@ def repair_submission(assignment: str, student: str, notebooks: list[str]) -> No
     name = folder.parent.name
     repair.settle(folder, released, course / "originals" / name, record(course, name))
     _failed.discard(folder)
+    _found.clear()
     # nbgrader listed the notebooks before it called us: those that came back belong to them.
     notebooks[:] = sorted(str(path) for path in folder.glob("*.ipynb"))
 

@@ -274,6 +274,17 @@ def test_a_locked_gradebook_is_left_to_nbgrader(tmp_path):
 
 
 @fast
+def test_a_full_disk_is_told(tmp_path, monkeypatch, capsys):
+    """Does a class run on a full disk end with a sentence?"""
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(classroom, "_grade", full)
+    assert classroom.grade(tmp_path) == 1
+    assert "make room" in capsys.readouterr().err
+
+
+@fast
 def test_what_changes_while_it_is_graded_has_no_outcome(tmp_path, monkeypatch):
     """Is an outcome of a folder that was written to meanwhile kept under neither content?"""
     folder = tmp_path / "submitted" / "ann" / "assignment2" / "cs231n"

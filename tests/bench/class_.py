@@ -18,10 +18,10 @@ import time
 from functools import partial
 from pathlib import Path
 
-from grading import classroom
+from grading import classroom, gradebook, grades
 from grading.overlay import ROOT, TASK_FILES, solved_tree
 from grading.release.course import build_course
-from grading.store import Store
+from grading.store import STORED_ONLY, Store
 from tests.bench.processor import counted
 
 EVERY = 2.0  # seconds between two looks at memory
@@ -177,6 +177,58 @@ def class_figures(students: int, workers: int = 2, small: int = 10) -> dict[str,
     return figures
 
 
+def gradebook_figures(students: int = 20) -> dict[str, float]:
+    """Processor seconds of a submission in nbgrader's part alone, its outcomes being stored: as
+    nbgrader does it, and with one connection, one commit a notebook and fewer validations."""
+    plain = repr(
+        [
+            "grading.preprocessors.GradeChecks", "nbgrader.preprocessors.LimitOutput",
+            "nbgrader.preprocessors.SaveAutoGrades", "nbgrader.preprocessors.AssignLatePenalties",
+            "nbgrader.preprocessors.CheckCellMetadata", "grading.preprocessors.ShowRepairs",
+        ]
+    )  # fmt: skip
+    commands = {
+        "nbgrader": [
+            "nbgrader", "autograde", classroom.ASSIGNMENT,
+            "--NotebookExporter.optimistic_validation=False", f"--Autograde.autograde_preprocessors={plain}",
+        ],
+        "batched": ["grading.autograde", "0", "1"],
+    }  # fmt: skip
+    figures = {}
+    with tempfile.TemporaryDirectory(prefix="gradebook-") as place:
+        empty, solved = released(Path(place)), solved_tree(Path(place, "solved"))
+        hand_in(empty, solved, range(students))
+        stored(empty)
+        for label, command in commands.items():
+            taken = []
+            for count in (1, students):
+                course = Path(place, f"{label}-{count}")
+                shutil.copytree(empty, course)
+                for number in range(count, students):
+                    shutil.rmtree(course / "submitted" / f"student{number:05}")
+                if label == "batched":
+                    gradebook.prepare(grades.database(course))
+                with counted() as seconds:
+                    path = {STORED_ONLY: "1", "PYTHONPATH": str(ROOT)}
+                    if classroom._started(course, *command, **path).wait():
+                        raise RuntimeError((course / "nbgrader.log").read_text()[-2000:])
+                    taken.append(seconds())
+            figures[f"gradebook, {label}"] = (taken[1] - taken[0]) / (students - 1)
+    return figures
+
+
+def stored(course: Path) -> None:
+    """The outcome of a right submission, for everybody who handed in."""
+    from grading.checks import ALL
+    from grading.grade import grade_submission
+
+    store, found = Store(course), None
+    names = [check.name for check in ALL.values() if not check.torch]
+    for folder in classroom.submissions(course).values():
+        found = found or grade_submission(folder, entropy=store.entropy, names=names)
+        store.write(store.key(folder), found)
+
+
 def graded_seconds(found: dict[str, float]) -> float:
     """Wall seconds of the two parts that run on all cores."""
     return found["checks"] + found["gradebook"]
@@ -191,7 +243,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.grade:
         return int(bool(grade(arguments.grade, arguments.workers)))
-    for name, value in class_figures(arguments.students, arguments.workers).items():
+    figures = gradebook_figures() | class_figures(arguments.students, arguments.workers)
+    for name, value in figures.items():
         print(f"{name:32} {value:10.3f}")
     return 0
 
