@@ -20,6 +20,7 @@ import numpy as np
 from grading.sealed import isolation, warm, wire
 
 WORKER = Path(__file__).resolve().parent / "worker.py"
+LARGEST_TREE = 32 << 20  # bytes that are sent to a warm worker; a larger tree is mounted
 GLANCE = 0.2  # seconds between two looks at a child's memory, where no control group bounds it
 
 
@@ -88,9 +89,10 @@ class Child:
         request_out, self._requests = os.pipe()
         self._replies, reply_in = os.pipe()
         self.tree = Path(tree).resolve()
+        self.files = _files(self.tree) if level == "sealed" else {}
         line = request_out, reply_in
         try:
-            self.warm = warm.fork(limits.torch, *line) if level == "sealed" else None
+            self.warm = warm.fork(limits.torch, *line) if self.files else None
             self.process = self.warm or self._started(*line)
         finally:
             os.close(request_out)
@@ -123,11 +125,15 @@ class Child:
         try:
             if self.warm is not None:
                 self.group.add(self.warm.pid)
-                self._send({"files": _files(self.tree), "limits": self._numbers()}, deadline)
+                self._send({"files": self.files, "limits": self._numbers()}, deadline)
             self._read(deadline)
-        except (ChildLost, wire.WireError, OSError):
+        except (ChildLost, wire.WireError):
             self.close()
             raise
+        except OSError as problem:
+            self.close()
+            message = f"the program could not be started ({problem.strerror})"
+            raise ChildLost(message, "could not be started") from problem
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -264,9 +270,11 @@ class Child:
 
 
 def _files(tree: Path) -> dict[str, np.ndarray]:
-    """The files below `tree` as they cross the wall, by their names in it."""
+    """The files below `tree` as they cross the wall, by name; none where they are too large."""
+    paths = [path for path in tree.rglob("*") if path.is_file()]
+    if sum(path.stat().st_size for path in paths) > LARGEST_TREE:
+        return {}
     return {
         path.relative_to(tree).as_posix(): np.frombuffer(path.read_bytes(), dtype=np.uint8)
-        for path in tree.rglob("*")
-        if path.is_file()
+        for path in paths
     }

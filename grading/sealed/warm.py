@@ -136,6 +136,19 @@ def reason(torch: bool = False) -> str:
     return _refused.get(torch, "")
 
 
+def missing() -> str:
+    """Why no worker can be warm here, or '': try it."""
+    reads, writes = os.pipe()
+    try:
+        worker = fork(False, reads, writes)
+        if worker is not None:
+            worker.kill()
+    finally:
+        os.close(reads)
+        os.close(writes)
+    return reason()
+
+
 def close(torch: bool) -> None:
     """End this process's zygote, if it has one."""
     zygote = _zygotes.pop(torch, None)

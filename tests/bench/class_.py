@@ -190,7 +190,8 @@ def gradebook_figures(students: int = 20) -> dict[str, float]:
     commands = {
         "nbgrader": [
             "nbgrader", "autograde", classroom.ASSIGNMENT,
-            "--NotebookExporter.optimistic_validation=False", f"--Autograde.autograde_preprocessors={plain}",
+            "--NotebookExporter.optimistic_validation=False",
+            f"--Autograde.autograde_preprocessors={plain}",
         ],
         "batched": ["grading.autograde", "0", "1"],
     }  # fmt: skip
