@@ -77,10 +77,11 @@ def main(control: int, torch: bool) -> None:
             message, line, *_ = socket.recv_fds(asked, 16, 3)
             if not message:
                 return
-            first = os.fork()
+            first = os.fork() if len(line) == 3 else None
             if first == 0:
                 _move_in(*line)
-            os.waitpid(first, 0)
+            if first is not None:
+                os.waitpid(first, 0)
             for descriptor in line:
                 os.close(descriptor)
 
