@@ -192,25 +192,31 @@ def _unconverted(course: Path) -> list[str]:
 
 def autograde(course: Path, workers: int) -> None:
     """nbgrader's `autograde` on all cores: each process converts a share of the class, and reads
-    the outcomes that are stored."""
+    the outcomes that are stored. What is left, after a gradebook that was away or locked, is
+    tried once more."""
     from grading import gradebook, grades
 
     waiting = len(_unconverted(course))
-    of = max(1, min(workers, waiting // SHARE))
     gradebook.prepare(grades.database(course))
-    # What could not be graded in a process of its own must not be tried in nbgrader's.
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {STORED_ONLY: "1", "PYTHONPATH": path}
-    arguments = [["grading.autograde", str(share), str(of)] for share in range(of)]
     marks = course / "graded"
     marks.mkdir(exist_ok=True)
     before = len(os.listdir(marks))
-    running = [_started(course, *each, **environment) for each in arguments]
     with tqdm(total=waiting, unit="submission", desc="writing the gradebook") as bar:
-        for process in running:
-            while process.poll() is None:
-                time.sleep(0.1)
-                bar.update(len(os.listdir(marks)) - before - bar.n)
+        for of in (max(1, min(workers, waiting // SHARE)), 1):
+            for process in [_share(course, share, of) for share in range(of)]:
+                while process.poll() is None:
+                    time.sleep(0.1)
+                    bar.update(len(os.listdir(marks)) - before - bar.n)
+            if not _unconverted(course):
+                return
+
+
+def _share(course: Path, share: int, of: int) -> subprocess.Popen:
+    """A process that converts one of so many shares of a class."""
+    # What could not be graded in a process of its own must not be tried in nbgrader's.
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {STORED_ONLY: "1", "PYTHONPATH": path}
+    return _started(course, "grading.autograde", str(share), str(of), **environment)
 
 
 def feedback(course: Path) -> int:
