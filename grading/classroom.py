@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -16,20 +15,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import wait
 from pathlib import Path
 
 from tqdm import tqdm
 
+from grading import graders
 from grading.overlay import ROOT
 from grading.sealed import isolation
 from grading.sealed.isolation import LevelError
-from grading.store import LEVEL, STORED_ONLY, Store
+from grading.store import CHANGED, LEVEL, STORED_ONLY, Store
 
 ASSIGNMENT = "assignment2"
 COURSE = ROOT / "build" / "course"
 DEMO = ROOT / "build" / "demo"  # a course of its own: a real class is never touched by a demo
 Grader = Callable[[Path, Path], None]
+SHARE = 10  # submissions for which another process of nbgrader's is worth its start
 LONGEST = 900.0  # seconds for one submission, should the engine's own deadlines fail
 
 
@@ -38,19 +38,22 @@ def submissions(course: Path) -> dict[str, Path]:
     return {path.parent.name: path for path in sorted(course.glob(f"submitted/*/{ASSIGNMENT}"))}
 
 
-def nbgrader(course: Path, *arguments: str, **environment: str) -> int:
+def nbgrader(course: Path, *arguments: str) -> int:
     """Run nbgrader's own command in the course folder; its messages go to `nbgrader.log`."""
+    return _started(course, "nbgrader", *arguments).wait()
+
+
+def _started(course: Path, *module: str, **environment: str) -> subprocess.Popen:
+    """A Python module that works in the course folder, as a process of its own."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    command = [sys.executable, "-m", "nbgrader", *arguments]
     environment = {**os.environ, "PATH": path, **environment}
     with (course / "nbgrader.log").open("a") as log:
-        log.write(f"\n$ nbgrader {' '.join(arguments)}\n")
+        log.write(f"\n$ {' '.join(module)}\n")
         log.flush()
-        done = subprocess.run(
-            command, cwd=course, env=environment, stdout=log, stderr=log, check=False,
+        return subprocess.Popen(
+            [sys.executable, "-m", *module], cwd=course, env=environment, stdout=log, stderr=log,
             pass_fds=tuple(_locks),
         )  # fmt: skip
-    return done.returncode
 
 
 _locks: list[int] = []  # open files that lock a course; nbgrader's command keeps them open
@@ -99,19 +102,24 @@ def grade(course: Path, workers: int | None = None) -> int:
         print(problem, file=sys.stderr)
         return 1
     with alone(course):
-        return _grade(course, store, workers)
+        try:
+            return _grade(course, store, workers)
+        except OSError as problem:
+            if problem.errno not in graders.NO_ROOM:
+                raise
+            print(graders.FULL, file=sys.stderr)
+            return 1
 
 
 def _grade(course: Path, store: Store, workers: int | None) -> int:
     _repair_all(course)
     print(f"entropy {store.entropy} (ENTROPY={store.entropy} replays this grading)")
     failed = grade_in_parallel(course, workers or os.cpu_count() or 1)
-    _forget_stale(course)
-    # What could not be graded in a process of its own must not be tried in nbgrader's.
-    nbgrader(course, "autograde", ASSIGNMENT, **{STORED_ONLY: "1"})
-    for student in submissions(course):
-        if not (course / "autograded" / student / ASSIGNMENT).is_dir():
-            failed.setdefault(student, "nbgrader could not convert it")
+    failed = _forget_stale(course) | failed
+    autograde(course, workers or os.cpu_count() or 1)
+    full = shutil.disk_usage(course).free < 1 << 20
+    for student in _unconverted(course):
+        failed.setdefault(student, graders.FULL if full else "nbgrader could not convert it")
     for student, reason in failed.items():
         print(f"not graded: {student}: {reason}")
     if failed:
@@ -125,43 +133,25 @@ def grade_one(course: Path, folder: Path) -> None:
 
 
 def grade_in_parallel(course: Path, workers: int, one: Grader = grade_one) -> dict[str, str]:
-    """Fill the outcome store, one process a submission; student -> why there is no outcome."""
+    """Fill the outcome store; student -> why there is no outcome."""
     store, pending, failed = Store(course), {}, {}
     for student, folder in submissions(course).items():
-        key = store.key(folder)
+        try:
+            key = store.key(folder)
+        except OSError as problem:
+            failed[student] = f"{CHANGED} ({problem.strerror})"
+            continue
         if key in pending or store.read(key) is None:
             pending.setdefault(key, {})[student] = folder
-    # The server imports torch once; each submission's process is a fork of it.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["grading.grade"])
-    waiting, running = list(pending.items()), {}
-    bar = tqdm(total=len(waiting), unit="submission", desc="grading", disable=not waiting)
-    while waiting or running:
-        while waiting and len(running) < workers:
-            key, same = waiting.pop(0)  # students with the same content are graded once
-            process = context.Process(target=one, args=(course, next(iter(same.values()))))
-            process.start()
-            running[process.sentinel] = process, key, same, time.monotonic()
-        for sentinel in _finished(running):
-            process, key, same, _ = running.pop(sentinel)
-            process.join()
-            if store.read(key) is None:
-                reason = f"its grading process ended with code {process.exitcode}"
-                failed |= dict.fromkeys(same, reason)
-            process.close()
-            bar.update()
+    # Students with the same content are graded once.
+    folders = {key: next(iter(same.values())) for key, same in pending.items()}
+    bar = tqdm(total=len(folders), unit="submission", desc="grading", disable=not folders)
+    for key, reason in graders.run(course, folders, workers, one, LONGEST):
+        if store.read(key) is None:
+            failed |= dict.fromkeys(pending[key], reason or CHANGED)
+        bar.update()
     bar.close()
     return failed
-
-
-def _finished(running: dict) -> list:
-    """Sentinels of processes that have ended; one that is far too late is ended first."""
-    done = wait(list(running), timeout=1.0)
-    for process, _, _, start in running.values():
-        if time.monotonic() - start > LONGEST:
-            process.kill()
-    return done
 
 
 def _repair_all(course: Path) -> None:
@@ -174,14 +164,59 @@ def _repair_all(course: Path) -> None:
             print(f"{folder}: {error}", file=sys.stderr)
 
 
-def _forget_stale(course: Path) -> None:
-    """Remove what nbgrader autograded from other content, so that it does those again."""
+def _forget_stale(course: Path) -> dict[str, str]:
+    """Remove what nbgrader autograded from other content, so that it does those again.
+
+    Student -> why it cannot be told.
+    """
     from grading.preprocessors import graded_state, mark
 
+    failed = {}
     for student, folder in submissions(course).items():
         note = mark(course, student)
-        if not note.is_file() or note.read_text() != graded_state(course, folder):
-            shutil.rmtree(course / "autograded" / student / ASSIGNMENT, ignore_errors=True)
+        try:
+            if note.is_file() and note.read_text() == graded_state(course, folder):
+                continue
+        except OSError as problem:
+            failed[student] = f"{CHANGED} ({problem.strerror})"
+        note.unlink(missing_ok=True)
+        shutil.rmtree(course / "autograded" / student / ASSIGNMENT, ignore_errors=True)
+    return failed
+
+
+def _unconverted(course: Path) -> list[str]:
+    """The students whose notebooks nbgrader has yet to convert."""
+    converted = {path.parent.name for path in course.glob(f"autograded/*/{ASSIGNMENT}")}
+    return [student for student in submissions(course) if student not in converted]
+
+
+def autograde(course: Path, workers: int) -> None:
+    """nbgrader's `autograde` on all cores: each process converts a share of the class, and reads
+    the outcomes that are stored. What is left, after a gradebook that was away or locked, is
+    tried once more."""
+    from grading import gradebook, grades
+
+    waiting = len(_unconverted(course))
+    gradebook.prepare(grades.database(course))
+    marks = course / "graded"
+    marks.mkdir(exist_ok=True)
+    before = len(os.listdir(marks))
+    with tqdm(total=waiting, unit="submission", desc="writing the gradebook") as bar:
+        for of in (max(1, min(workers, waiting // SHARE)), 1):
+            for process in [_share(course, share, of) for share in range(of)]:
+                while process.poll() is None:
+                    time.sleep(0.1)
+                    bar.update(len(os.listdir(marks)) - before - bar.n)
+            if not _unconverted(course):
+                return
+
+
+def _share(course: Path, share: int, of: int) -> subprocess.Popen:
+    """A process that converts one of so many shares of a class."""
+    # What could not be graded in a process of its own must not be tried in nbgrader's.
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {STORED_ONLY: "1", "PYTHONPATH": path}
+    return _started(course, "grading.autograde", str(share), str(of), **environment)
 
 
 def feedback(course: Path) -> int:

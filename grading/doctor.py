@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 
-from grading.sealed import isolation
+from grading.sealed import isolation, warm
 from grading.sealed.sandbox import Limits
 
 MEANING = {
@@ -55,6 +55,9 @@ def main() -> int:
     if os.geteuid() == 0 and not count and level.name != "sealed":
         forks = "nothing (root has no limit of processes)"
     print(f"processes of a submission ({limits.processes}): bounded by {forks}")
+    if level.name == "sealed":
+        why = warm.missing()
+        print(f"workers: {f'started anew each time ({why})' if why else 'forked from a warm one'}")
     print(f"processors: {os.cpu_count()}; free disk: {shutil.disk_usage('.').free >> 30} GB")
     for line in advice(level, bool(shutil.which("bwrap"))):
         print(f"to get the next level: {line}" if not line.startswith(" ") else f"  {line}")

@@ -8,11 +8,13 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from grading.repair import Repair, recorded
 from grading.store import Store, write_atomically
 
 ASSIGNMENT = "assignment2"
+AT_ONCE = 200  # students whose grades are read together
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
 
@@ -35,7 +37,7 @@ class Row:
 
 def rows(course: Path) -> list[Row]:
     """A row for each student whom the gradebook knows or whose submission was collected."""
-    from nbgrader.api import Gradebook, MissingEntry
+    from nbgrader.api import Gradebook
 
     from grading.preprocessors import mark, record
 
@@ -43,21 +45,35 @@ def rows(course: Path) -> list[Row]:
     store = Store(course)
     found = []
     with Gradebook(database(course)) as gradebook:
-        names = {student.id for student in gradebook.students} | collected
-        for name in sorted(names):
-            row = Row(name)
-            try:
-                _fill(row, gradebook.find_submission(ASSIGNMENT, name))
-            except MissingEntry:
-                row.graded = False
-            note = mark(course, name)
-            row.graded = row.graded and note.is_file()
-            if row.graded:
-                outcomes = store.read(note.read_text().split()[-1]) or {}
-                row.level = ", ".join(sorted({o.level for o in outcomes.values()}))
-            row.repairs = recorded(record(course, name))
-            found.append(row)
+        names = sorted({student.id for student in gradebook.students} | collected)
+        for start in range(0, len(names), AT_ONCE):
+            some = names[start : start + AT_ONCE]
+            submitted = _submissions(gradebook, some)
+            for name in some:
+                row = Row(name, graded=name in submitted and mark(course, name).is_file())
+                if name in submitted:
+                    _fill(row, submitted[name])
+                if row.graded:
+                    key = mark(course, name).read_text().split()[-1]
+                    outcomes = store.read(key) or {}
+                    row.level = ", ".join(sorted({o.level for o in outcomes.values()}))
+                row.repairs = recorded(record(course, name))
+                found.append(row)
+            gradebook.db.expunge_all()  # what was read is in the rows
     return found
+
+
+def _submissions(gradebook: Any, students: list[str]) -> dict[str, Any]:
+    """Student -> submission, with its notebooks, grades and cells, by a few questions for all."""
+    from nbgrader.api import Assignment, Grade, SubmittedAssignment, SubmittedNotebook
+    from sqlalchemy.orm import joinedload, selectinload, undefer
+
+    grades = selectinload(SubmittedAssignment.notebooks).selectinload(SubmittedNotebook.grades)
+    found = gradebook.db.query(SubmittedAssignment).join(SubmittedAssignment.assignment)
+    found = found.filter(
+        Assignment.name == ASSIGNMENT, SubmittedAssignment.student_id.in_(students)
+    ).options(grades.options(undefer(Grade.max_score), joinedload(Grade.cell)))
+    return {submission.student_id: submission for submission in found}
 
 
 def database(course: Path) -> str:

@@ -55,16 +55,17 @@ def configure(c: Any, root: Path | str) -> None:
         "nbgrader.preprocessors.OverwriteCells",
         "nbgrader.preprocessors.CheckCellMetadata",
     ]
-    # GradeChecks stands for Execute. The list of repairs goes in last, when every cell that is
-    # looked up by its place has been.
+    # GradeChecks stands for Execute, SaveGrades for SaveAutoGrades. The list of repairs goes in
+    # last, when every cell that is looked up by its place has been.
     c.Autograde.autograde_preprocessors = [
         "grading.preprocessors.GradeChecks",
         "nbgrader.preprocessors.LimitOutput",
-        "nbgrader.preprocessors.SaveAutoGrades",
+        "grading.preprocessors.SaveGrades",
         "nbgrader.preprocessors.AssignLatePenalties",
         "nbgrader.preprocessors.CheckCellMetadata",
         "grading.preprocessors.ShowRepairs",
     ]
+    c.NotebookExporter.optimistic_validation = True  # once a notebook, not after each of these
     c.GenerateFeedback.exporter_class = "grading.feedback.FeedbackExporter"
     c.GenerateFeedback.preprocessors = ["grading.feedback.Marks"]
     c.OverwriteCells.add_missing_cells = True

@@ -1,7 +1,8 @@
 """What nbgrader runs of ours: no line of a student's code is executed in its process.
 
-`CleanNotebook` stands for nbgrader's ClearOutput and `GradeChecks` for its Execute. The two
-functions at the end are the hooks before and after a submission's notebooks are converted.
+`CleanNotebook` stands for nbgrader's ClearOutput, `GradeChecks` for its Execute, and `SaveGrades`
+for its SaveAutoGrades. The two functions at the end are the hooks before and after a submission's
+notebooks are converted.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import math
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat.notebooknode import NotebookNode
 from nbgrader import utils
-from nbgrader.api import Gradebook
-from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.api import BaseCell, Comment, Grade, Gradebook
+from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
 
 from grading import repair, report
 from grading.outcome import Outcome
@@ -26,6 +28,7 @@ from grading.store import Store, write_atomically
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
 NOT_GRADED = "This check has no result, so it has no points yet. Please tell your instructor."
 _failed: set[Path] = set()  # submissions of this run that could not be graded: once is enough
+_found: dict[Path, dict[str, Outcome]] = {}  # of the submission that is being converted
 
 
 class CleanNotebook(NbGraderPreprocessor):
@@ -72,7 +75,9 @@ class GradeChecks(NbGraderPreprocessor):
         if submission in _failed:
             return {}
         try:
-            return Store(course).grade(submission)
+            if submission not in _found:
+                _found[submission] = Store(course).grade(submission)
+            return _found[submission]
         except Exception:  # of the grader's own: the class goes on, this student is listed
             self.log.exception("No outcome for %s", submission)
             _failed.add(submission)
@@ -94,6 +99,41 @@ class GradeChecks(NbGraderPreprocessor):
             nbformat.v4.new_output("display_data", data=shown, metadata={"says": says}),
             nbformat.v4.new_output("execute_result", data={"text/plain": repr(earned)}),
         ]
+
+
+class SaveGrades(SaveAutoGrades):
+    """nbgrader's own, with one question and one commit a notebook instead of one each a cell."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        about = resources["nbgrader"]
+        with Gradebook(about["db_url"]) as gradebook:
+            notebook = gradebook.find_submission_notebook(
+                about["notebook"], about["assignment"], about["student"]
+            )
+            self._grades = _by_cell(gradebook, Grade, notebook.id)
+            self._comments = _by_cell(gradebook, Comment, notebook.id)
+            for number, cell in enumerate(nb.cells):
+                self.preprocess_cell(cell, resources, number)
+            gradebook.db.commit()
+        return nb, resources
+
+    def _add_score(self, cell: NotebookNode, resources: dict) -> None:
+        grade = self._grades[cell.metadata.nbgrader["grade_id"]]
+        grade.auto_score, _ = utils.determine_grade(cell, self.log)
+        by_hand = grade.manual_score is not None  # to be looked at again
+        grade.needs_manual_grade = by_hand or grade.auto_score is None
+
+    def _add_comment(self, cell: NotebookNode, resources: dict) -> None:
+        marks = cell.metadata.nbgrader
+        same = marks.get("checksum") == utils.compute_checksum(cell) and not utils.is_task(cell)
+        self._comments[marks["grade_id"]].auto_comment = "No response." if same else None
+
+
+def _by_cell(gradebook: Gradebook, kind: type, notebook: str) -> dict[str, Any]:
+    """Grades or comments of a submitted notebook, by the names of their cells."""
+    found = gradebook.db.query(kind, BaseCell.name).select_from(kind)
+    found = found.join(BaseCell, BaseCell.id == kind.cell_id)
+    return {name: item for item, name in found.filter(kind.notebook_id == notebook)}
 
 
 class ShowRepairs(NbGraderPreprocessor):
@@ -146,6 +186,7 @@ def repair_submission(assignment: str, student: str, notebooks: list[str]) -> No
     name = folder.parent.name
     repair.settle(folder, released, course / "originals" / name, record(course, name))
     _failed.discard(folder)
+    _found.clear()
     # nbgrader listed the notebooks before it called us: those that came back belong to them.
     notebooks[:] = sorted(str(path) for path in folder.glob("*.ipynb"))
 

@@ -22,13 +22,15 @@ from grading.sealed import isolation
 
 ENTROPY = "ENTROPY"  # environment variable: replay a class with this number
 STORED_ONLY = "CS231N_STORED_ONLY"  # environment variable: set while nbgrader only reads
+CHANGED = "what was handed in changed while it was read: run this again"
 LEVEL = "LEVEL"  # environment variable: 'sealed' or 'process', how students' code is held
 # What a grade does not depend on; everything else in grading/ does change a grade.
 INDEPENDENT = (
-    "release", "solutions", "class_report", "__main__.py", "archives.py", "classroom.py",
-    "doctor.py", "evidence.py", "examples.py", "feedback.py", "grades.py",
-    "nbgrader_config.py", "outputs.py", "preprocessors.py", "repair.py", "repair_notebook.py",
-    "report.py", "session.py", "similar.py", "store.py", "sweep.py", "zip_collect.py",
+    "release", "solutions", "class_report", "__main__.py", "archives.py", "autograde.py",
+    "classroom.py", "doctor.py", "evidence.py", "examples.py", "feedback.py", "gradebook.py",
+    "graders.py", "grades.py", "nbgrader_config.py", "outputs.py", "preprocessors.py", "repair.py",
+    "repair_notebook.py", "report.py", "session.py", "similar.py", "store.py", "sweep.py",
+    "zip_collect.py",
 )  # fmt: skip
 
 
@@ -46,6 +48,10 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+class Changed(RuntimeError):
+    """A submission was written to while it was graded, so that its outcome is of nothing."""
 
 
 class Store:
@@ -96,7 +102,8 @@ class Store:
     def grade(self, submission: Path) -> dict[str, Outcome]:
         """The outcomes of `submission`: the stored ones, or those of grading it now.
 
-        LookupError if they are not stored and this process was told not to grade.
+        LookupError if they are not stored and this process was told not to grade, Changed if
+        the submission is not what it was when its grading began.
         """
         key = self.key(submission)
         outcomes = self.read(key)
@@ -106,6 +113,8 @@ class Store:
             from grading.grade import grade_submission  # imports torch: only when it is needed
 
             outcomes = grade_submission(submission, entropy=self.entropy, level=self.level)
+            if self.key(submission) != key:
+                raise Changed(CHANGED)
             self.write(key, outcomes)
         return outcomes
 

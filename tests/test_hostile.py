@@ -19,6 +19,8 @@ def test_sealed_it_gains_and_harms_nothing_and_bare_it_succeeds(attack, solved, 
     assert set(behind.points) == set(suite.NAMES)
     assert (behind.above, behind.harm) == ([], [])
     assert behind.points["sgd_momentum"] == 1.0 or attack.path.parent.name == "lie"
+    cold = suite.cold(attack, solved, tmp_path / "cold")
+    assert (cold.above, cold.harm) == ([], [])
     bare = suite.unsealed(attack, solved, tmp_path / "bare")
     assert bare.above or bare.harm, f"it does nothing as {attack.shown}: the test proves nothing"
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,10 +19,19 @@ import small_course
 from nbgrader import utils
 from nbgrader.api import Gradebook
 
-from grading import classroom, examples, grades, nbgrader_config, preprocessors
+from grading import (
+    classroom,
+    examples,
+    grade,
+    gradebook,
+    graders,
+    grades,
+    nbgrader_config,
+    preprocessors,
+)
 from grading.overlay import ROOT
 from grading.release import notebooks
-from grading.store import Store
+from grading.store import Changed, Store
 from grading.zip_collect import student_id
 
 slow = pytest.mark.slow
@@ -178,7 +189,7 @@ def test_a_second_run_grades_what_changed(course, capsys):
 
 @slow
 def test_one_failure_never_stops_the_class(tmp_path, monkeypatch):
-    """Is the class graded when one grading process hangs, one dies and one raises?"""
+    """Is the class graded when one hangs, dies, raises, finds the disk full, or changes?"""
     def hand_in(*names: str) -> None:
         for name in names:
             folder = tmp_path / "submitted" / name / "assignment2" / "cs231n"
@@ -188,14 +199,122 @@ def test_one_failure_never_stops_the_class(tmp_path, monkeypatch):
     hand_in("ann")
     assert classroom.grade_in_parallel(tmp_path, 4, small_course.badly) == {}  # torch is imported
     monkeypatch.setattr(classroom, "LONGEST", 20.0)
-    hand_in("hangs", "dies", "fails", "bob")
+    hand_in("hangs", "dies", "fails", "fills", "changes", "bob")
     failed = classroom.grade_in_parallel(tmp_path, 2, small_course.badly)
-    assert sorted(failed) == ["dies", "fails", "hangs"]
-    assert "code 7" in failed["dies"]
-    assert sorted((tmp_path / "calls").read_text().split()) == ["ann", "bob"]
+    assert sorted(failed) == ["changes", "dies", "fails", "fills", "hangs"]
+    assert "code 7" in failed["dies"] and "code -9" in failed["hangs"]
+    assert "a fault of the grader" in failed["fails"]
+    assert "disk is full" in failed["fills"] and "changed while it was read" in failed["changes"]
+    assert sorted((tmp_path / "calls").read_text().split()) == ["ann", "bob", "changes"]
     assert sorted(classroom.grade_in_parallel(tmp_path, 2, small_course.well)) == []
     calls = (tmp_path / "calls").read_text().split()
-    assert sorted(calls) == ["ann", "bob", "dies", "fails", "hangs"]
+    assert sorted(calls) == ["ann", "bob", "changes", "dies", "fails", "fills", "hangs"]
+
+
+@slow
+def test_many_submissions_are_graded_by_few_processes(tmp_path):
+    """Does one process grade one submission after another, instead of one each?"""
+    for number in range(6):
+        folder = tmp_path / "submitted" / str(number) / "assignment2" / "cs231n"
+        folder.mkdir(parents=True)
+        (folder / "layers.py").write_text(f"# {number}\n")
+    assert classroom.grade_in_parallel(tmp_path, 2, small_course.by_process) == {}
+    processes = (tmp_path / "processes").read_text().split()
+    assert len(processes) == 6 and len(set(processes)) <= 2
+
+
+@slow
+def test_shares_of_a_class_make_one_gradebook(tmp_path, monkeypatch):
+    """Do two of nbgrader's processes at once write every grade, in a gradebook with indexes?"""
+    course = small_course.write_course(tmp_path / "course")
+    small_course.must(small_course.nbgrader(course, "generate_assignment", "assignment2"))
+    students = [f"student{number:02}" for number in range(5)]
+    for student in students:
+        place = course / "submitted" / student / "assignment2"
+        for name, content in small_course.files(layers=f"# {student}\n").items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text(content)
+    small_course.fill_store(course)
+    monkeypatch.setattr(classroom, "SHARE", 2)
+    started = []
+    start = classroom._started
+    monkeypatch.setattr(
+        classroom, "_started", lambda *a, **k: started.append(a[1:]) or start(*a, **k)
+    )
+    classroom.autograde(course, 2)
+    assert started == [("grading.autograde", "0", "2"), ("grading.autograde", "1", "2")]
+    table = {row.student: row for row in grades.rows(course)}
+    assert sorted(table) == students
+    for row in table.values():
+        assert row.graded and row.total == pytest.approx(5.2)
+        assert list(row.points)[:3] == ["dropout_forward", "dropout_q1", "affine_forward"]
+        assert row.points["fc_q1"] is None and row.pending == 2.0
+    with sqlite3.connect(course / "gradebook.db") as book:
+        plan = "EXPLAIN QUERY PLAN SELECT * FROM grade WHERE notebook_id = 'x'"
+        assert "USING INDEX" in book.execute(plan).fetchone()[3]
+
+
+@fast
+def test_a_gradebook_stays_open(tmp_path):
+    """Do two gradebooks of one process share a connection, and one's end leave the other alone?"""
+    url = f"sqlite:///{tmp_path}/gradebook.db"
+    with gradebook.OneConnection(url, "cs231n") as first:
+        first.add_student("ann")
+        with gradebook.OneConnection(url, "cs231n") as second:
+            assert second.engine is first.engine
+            assert second.find_student("ann").id == "ann"
+        assert first.find_student("ann").id == "ann"
+
+
+@fast
+def test_a_locked_gradebook_is_left_to_nbgrader(tmp_path):
+    """Does a gradebook that cannot be opened stop nobody before nbgrader says so?"""
+    (tmp_path / "gradebook.db").write_bytes(b"not a database" * 100)
+    gradebook.prepare(f"sqlite:///{tmp_path}/gradebook.db")
+
+
+@fast
+def test_a_full_disk_is_told(tmp_path, monkeypatch, capsys):
+    """Does a class run on a full disk end with a sentence?"""
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(classroom, "_grade", full)
+    assert classroom.grade(tmp_path) == 1
+    assert "make room" in capsys.readouterr().err
+
+
+@fast
+def test_what_changes_while_it_is_graded_has_no_outcome(tmp_path, monkeypatch):
+    """Is an outcome of a folder that was written to meanwhile kept under neither content?"""
+    folder = tmp_path / "submitted" / "ann" / "assignment2" / "cs231n"
+    folder.mkdir(parents=True)
+    (folder / "layers.py").write_text("# early\n")
+
+    def graded(submission, **_):
+        (submission / "cs231n" / "layers.py").write_text("# late\n")
+        return small_course.outcomes()
+
+    monkeypatch.setattr(grade, "grade_submission", graded)
+    store = Store(tmp_path)
+    with pytest.raises(Changed, match="run this again"):
+        store.grade(folder.parent)
+    assert not list(tmp_path.glob("outcomes/*"))
+
+
+@fast
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "the disk is full"),
+        (ValueError("odd"), "ValueError: odd"),
+        (Changed("it changed"), "it changed"),
+    ],
+)
+def test_what_an_instructor_reads_of_a_failure(problem, said):
+    """Is a full disk told as such, and any other fault by its name?"""
+    assert graders.told(problem).startswith(said)
 
 
 @slow

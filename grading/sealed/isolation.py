@@ -19,12 +19,13 @@ import tempfile
 import time
 import uuid
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 NOBODY = "65534"
 SCRATCH = "/scratch"
+TREE = "/tree"  # where a zygote's worker has its own
 SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
 INSTALL = "apt-get install bubblewrap"
 LEVELS = ("none", "process", "sealed")
@@ -81,19 +82,22 @@ def level() -> Level:
     return Level("process", f"bubblewrap is installed, but what it must do is not allowed: {last}")
 
 
-def seal(tree: Path, torch: bool) -> list[str]:
-    """The command that seals what follows it.
+def seal(tree: Path | None, torch: bool) -> list[str]:
+    """The command that seals what follows it. Without a tree it is for a zygote, whose workers
+    bring theirs: it alone may make further user namespaces.
 
     Where we are root, a first bubblewrap makes a view that nobody may read (the interpreter can
     live under root's own home) and becomes nobody for good; with a root uid outside, the limit on
     processes would not bind.
     """
     view = _view(tree, torch)
-    inner = ["bwrap", "--unshare-user", "--unshare-all", "--disable-userns", "--die-with-parent"]
+    inner = ["bwrap", "--unshare-user", "--unshare-all", "--die-with-parent"]
+    inner += ["--disable-userns"] if tree else []
     inner += ["--new-session", "--cap-drop", "ALL", "--uid", NOBODY, "--gid", NOBODY]
     inner += ["--hostname", "worker", "--clearenv", "--tmpfs", "/", *view, "--proc", "/proc"]
     inner += ["--dev", "/dev", "--remount-ro", "/dev"]
     inner += ["--size", str(64 << 20), "--tmpfs", SCRATCH, "--chdir", SCRATCH]
+    inner += [] if tree else ["--perms", "0755", "--dir", TREE]
     inner += [word for name, value in environment().items() for word in ("--setenv", name, value)]
     inner += ["--remount-ro", "/", "--"]
     if os.geteuid() != 0:
@@ -106,7 +110,7 @@ def seal(tree: Path, torch: bool) -> list[str]:
     return [*outer, "--", *become, *inner]
 
 
-def _view(tree: Path, torch: bool, worker: Path = HERE) -> list[str]:
+def _view(tree: Path | None, torch: bool, worker: Path = HERE) -> list[str]:
     """The system, the interpreter, this folder (from `worker`) and the tree, all read-only.
 
     A venv's python is a link, so its real prefix is there too. Without `torch`, it cannot be
@@ -213,11 +217,16 @@ class ControlGroup:
         except OSError:
             folder.rmdir()
 
-    @property
+    @cached_property
     def bounds_memory(self) -> bool:
         """Whether the kernel holds the memory of the whole group to its limit."""
         files = ("memory.max", "memory.limit_in_bytes")
         return any((folder / file).exists() for folder in self.folders for file in files)
+
+    def add(self, process: int) -> None:
+        """Put a process into the groups, and with it all that it will start."""
+        for folder in self.folders:
+            (folder / "cgroup.procs").write_text(str(process))
 
     def enter(self) -> list[str]:
         """The command that enters the groups and becomes what follows it."""

@@ -15,9 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from grading.sealed import isolation, wire
+import numpy as np
+
+from grading.sealed import isolation, warm, wire
 
 WORKER = Path(__file__).resolve().parent / "worker.py"
+LARGEST_TREE = 32 << 20  # bytes that are sent to a warm worker; a larger tree is mounted
 GLANCE = 0.2  # seconds between two looks at a child's memory, where no control group bounds it
 
 
@@ -65,6 +68,17 @@ class ChildLost(Exception):
         self.evidence, self.hung = evidence, hung
 
 
+class Session(subprocess.Popen):
+    """A process whose `kill` ends all that it has started in its session, and waits for it."""
+
+    def kill(self) -> None:
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.wait()
+
+
 class Child:
     """One worker process on one tree. Use as a context manager: leaving it kills the child."""
 
@@ -74,36 +88,52 @@ class Child:
         self.scratch = None if level == "sealed" else tempfile.mkdtemp(prefix="scratch-")
         request_out, self._requests = os.pipe()
         self._replies, reply_in = os.pipe()
-        tree = Path(tree).resolve()
-        seal = isolation.seal(tree, limits.torch) if level == "sealed" else []
-        command = [*self.group.enter(), *seal, sys.executable, "-I", str(WORKER), str(tree)]
-        command += [str(request_out), str(reply_in)]
-        numbers = ("address_space", "cpu_seconds", "file_size", "open_files", "processes", "torch")
-        command += [str(int(getattr(limits, name))) for name in numbers]
+        self.tree = Path(tree).resolve()
+        self.files = _files(self.tree) if level == "sealed" else {}
+        line = request_out, reply_in
         try:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(request_out, reply_in),
-                cwd=self.scratch or "/",
-                env=isolation.environment(self.scratch or isolation.SCRATCH),
-                start_new_session=True,
-            )
+            self.warm = warm.fork(limits.torch, *line) if self.files else None
+            self.process = self.warm or self._started(*line)
         finally:
             os.close(request_out)
             os.close(reply_in)
         os.set_blocking(self._requests, False)
         self._task = 0
-        self._glance = 0.0
+
+    def _started(self, requests: int, replies: int) -> Session:
+        """A worker from the beginning, in a view of its own where there is a wall."""
+        seal = [] if self.scratch else isolation.seal(self.tree, self.limits.torch)
+        command = [*self.group.enter(), *seal, sys.executable, "-I", str(WORKER), str(self.tree)]
+        numbers = [requests, replies, *self._numbers(), int(self.limits.torch)]
+        return Session(
+            [*command, *map(str, numbers)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(requests, replies),
+            cwd=self.scratch or "/",
+            env=isolation.environment(self.scratch or isolation.SCRATCH),
+            start_new_session=True,
+        )
+
+    def _numbers(self) -> list[int]:
+        names = ("address_space", "cpu_seconds", "file_size", "open_files", "processes")
+        return [getattr(self.limits, name) for name in names]
 
     def __enter__(self) -> Child:
+        deadline = time.monotonic() + self.limits.start_seconds
         try:
-            self._read(time.monotonic() + self.limits.start_seconds)
+            if self.warm is not None:
+                self.group.add(self.warm.pid)
+                self._send({"files": self.files, "limits": self._numbers()}, deadline)
+            self._read(deadline)
         except (ChildLost, wire.WireError):
             self.close()
             raise
+        except OSError as problem:
+            self.close()
+            message = f"the program could not be started ({problem.strerror})"
+            raise ChildLost(message, "could not be started") from problem
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -111,11 +141,7 @@ class Child:
 
     def close(self) -> None:
         """Kill the child and whatever it started; safe to call again."""
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.process.wait()
+        self.process.kill()
         for descriptor in (self._requests, self._replies):
             os.close(descriptor)
         if self.scratch:
@@ -241,3 +267,14 @@ class Child:
             f"the program ended itself (exit status {code}) instead of returning an answer",
             f"ended its own process (exit status {code})",
         )
+
+
+def _files(tree: Path) -> dict[str, np.ndarray]:
+    """The files below `tree` as they cross the wall, by name; none where they are too large."""
+    paths = [path for path in tree.rglob("*") if path.is_file()]
+    if sum(path.stat().st_size for path in paths) > LARGEST_TREE:
+        return {}
+    return {
+        path.relative_to(tree).as_posix(): np.frombuffer(path.read_bytes(), dtype=np.uint8)
+        for path in paths
+    }

@@ -1,4 +1,5 @@
-"""Grade a hostile submission twice: sealed, and by a stand-in grader with the wall taken away.
+"""Grade a hostile submission sealed, by a warm worker and by one that is started anew, and by a
+stand-in grader with the wall taken away.
 
 A submission is the solved package with a wrong `relu_forward` and the text of one file behind it.
 Its honest part is affine_forward and sgd_momentum, a point each. `shown` in the file's head names
@@ -22,7 +23,7 @@ from grading import report
 from grading.evidence import one_line
 from grading.grade import grade_submission
 from grading.grades import FORMULA, harmless
-from grading.sealed import isolation
+from grading.sealed import isolation, warm
 from grading.sealed.sandbox import Limits
 from tests.hostile import naive
 from tests.hostile.canary import Canary
@@ -93,6 +94,12 @@ def write(attack: Attack, canary: Canary, solved: Path, folder: Path) -> Path:
 def sealed(attack: Attack, solved: Path, folder: Path) -> Result:
     """Grade it as a class is graded."""
     return _graded(attack, solved, folder, "sealed", LIMITS)
+
+
+def cold(attack: Attack, solved: Path, folder: Path) -> Result:
+    """The same where no zygote can be had."""
+    with mock.patch.object(warm, "fork", lambda *_: None):
+        return _graded(attack, solved, folder, "sealed", LIMITS)
 
 
 def unsealed(attack: Attack, solved: Path, folder: Path) -> Result:

@@ -1,0 +1,49 @@
+"""Seconds of processor time of this process and of all that it starts, sealed or not.
+
+A child that bubblewrap sealed is waited for by nobody here, so that the kernel's own sums for
+children leave it out. A control group counts everybody.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from unittest import mock
+
+from grading.sealed import isolation, warm
+
+ROOT = Path("/sys/fs/cgroup")
+
+
+@contextmanager
+def counted() -> Iterator[Callable[[], float]]:
+    """A function that says the seconds so far. OSError where no control group can be made."""
+    old = (ROOT / "cpuacct").is_dir()
+    parent = ROOT / "cpuacct" if old else ROOT
+    group = parent / f"bench-{uuid.uuid4().hex[:12]}"
+    group.mkdir()
+    # With version 2 a process is in one group alone: those that bound memory would take it out.
+    bounds = nullcontext() if old else mock.patch.object(isolation.ControlGroup, "_make")
+
+    def seconds() -> float:
+        if old:
+            return int((group / "cpuacct.usage").read_text()) / 1e9
+        return int((group / "cpu.stat").read_text().split()[1]) / 1e6
+
+    (group / "cgroup.procs").write_text(str(os.getpid()))
+    try:
+        with bounds:
+            yield seconds
+    finally:
+        for torch in (False, True):
+            warm.close(torch)
+        (parent / "cgroup.procs").write_text(str(os.getpid()))
+        for _ in range(100):
+            try:
+                group.rmdir()
+                break
+            except OSError:  # somebody in it is still ending
+                os.sched_yield()
