@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from grading import gradebook
 from grading.repair import Repair, recorded
 from grading.store import Store, write_atomically
 
@@ -35,19 +35,19 @@ class Row:
 
 def rows(course: Path) -> list[Row]:
     """A row for each student whom the gradebook knows or whose submission was collected."""
-    from nbgrader.api import Gradebook, MissingEntry
+    from nbgrader.api import MissingEntry
 
     from grading.preprocessors import mark, record
 
     collected = {path.parent.name for path in course.glob(f"submitted/*/{ASSIGNMENT}")}
     store = Store(course)
     found = []
-    with Gradebook(database(course)) as gradebook:
-        names = {student.id for student in gradebook.students} | collected
+    with gradebook.opened(course) as book:
+        names = {student.id for student in book.students} | collected
         for name in sorted(names):
             row = Row(name)
             try:
-                _fill(row, gradebook.find_submission(ASSIGNMENT, name))
+                _fill(row, book.find_submission(ASSIGNMENT, name))
             except MissingEntry:
                 row.graded = False
             note = mark(course, name)
@@ -58,11 +58,6 @@ def rows(course: Path) -> list[Row]:
             row.repairs = recorded(record(course, name))
             found.append(row)
     return found
-
-
-def database(course: Path) -> str:
-    """The gradebook's URL."""
-    return os.environ.get("CS231N_DB_URL") or f"sqlite:///{course}/gradebook.db"
 
 
 def _fill(row: Row, submission) -> None:

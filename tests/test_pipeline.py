@@ -15,9 +15,8 @@ import nbformat
 import pytest
 import small_course
 from nbgrader import utils
-from nbgrader.api import Gradebook
 
-from grading import classroom, examples, grades, nbgrader_config, preprocessors
+from grading import classroom, examples, gradebook, grades, nbgrader_config, preprocessors
 from grading.overlay import ROOT
 from grading.release import notebooks
 from grading.store import Store
@@ -28,21 +27,21 @@ fast = pytest.mark.fast
 
 
 @pytest.fixture(scope="module")
-def course() -> Path:
-    return small_course.graded_course()
+def course(gradebook_url: str) -> Path:
+    return small_course.graded_course(gradebook_url)
 
 
 @pytest.fixture(scope="module")
 def scores(course: Path) -> dict[str, dict[str, tuple[float | None, bool]]]:
     """Student -> check -> (score, waits for a human)."""
-    with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
+    with gradebook.opened(course) as book:
         return {
             submission.student.id: {
                 grade.name: (grade.auto_score, grade.needs_manual_grade)
                 for notebook in submission.notebooks
                 for grade in notebook.grades
             }
-            for submission in gradebook.assignment_submissions("assignment2")
+            for submission in book.assignment_submissions("assignment2")
         }
 
 
