@@ -92,7 +92,10 @@ def alone(course: Path) -> Iterator[None]:
 def release(course: Path) -> int:
     """nbgrader's `generate_assignment`: the notebooks for students, and a gradebook for them."""
     status = nbgrader(course, "generate_assignment", ASSIGNMENT, "--force")
-    return _failed(course, "generate_assignment") if status else 0
+    if status:
+        return _failed(course, "generate_assignment")
+    print(f"released: {course / 'release' / ASSIGNMENT}")
+    return 0
 
 
 def collect(course: Path) -> int:

@@ -113,8 +113,7 @@ class _Crew:
         there = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
         self.threads = {place: n for place, n in self.threads.items() if place in there}
         new = [place for place in there if place not in {*self.threads, *self.refused}]
-        asked = partial(on_machine, "about")
-        answers = client.run(asked, workers=new, on_error="return") if new else {}
+        answers = client.run(on_machine, "about", workers=new, on_error="return") if new else {}
         for place, answer in answers.items():
             if isinstance(answer, OSError):  # it has gone again
                 continue

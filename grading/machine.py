@@ -196,7 +196,6 @@ def main(argv: list[str] | None = None) -> int:
         "nthreads": arguments.at_once,
         "resources": {label(level, here["versions"]): arguments.at_once for level in offered},
         "memory_limit": None,  # a submission has its own limit, in its own process
-        "dashboard": False,
     }
     try:
         asyncio.run(_serve(arguments.scheduler, arguments.name, **options))
