@@ -198,7 +198,7 @@ class _Run:
     def _send(self, client: Any, key: str, files: dict[str, bytes]) -> Any:
         task = ("grade_sent", key, files, self.entropy, self.store.level, self.names)
         return client.submit(
-            on_machine, *task, key=key, resources={self.crew.label: 1}, pure=False
+            on_machine, *task, key=f"grade-{key}", resources={self.crew.label: 1}, pure=False
         )
 
     def _take(self, key: str, future: Any) -> bool:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, Connection, create_engine, make_url, text
+from sqlalchemy import URL, Connection, create_engine, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, StatementError
 
 if TYPE_CHECKING:  # its import takes a while, and most commands have no use for it
@@ -70,6 +70,11 @@ def on_server(course: Path) -> bool:
     return not url(course).startswith("sqlite")
 
 
+def there(course: Path) -> bool:
+    """Whether there is a gradebook to look into: SQLite would make an empty one."""
+    return on_server(course) or Path(make_url(url(course)).database or "").is_file()
+
+
 @contextmanager
 def connected(course: Path) -> Iterator[Connection]:
     """A connection to the gradebook; GradebookError where there is none."""
@@ -113,19 +118,21 @@ def _sentence(course: Path) -> Iterator[None]:
 def students(course: Path, assignment: str) -> set[str]:
     """Those who have a submission in the gradebook. GradebookError if it cannot be read, or does
     not know the assignment."""
-    from nbgrader.api import MissingEntry, Student, SubmittedAssignment
-
-    with opened(course) as gradebook:
-        try:
-            known = gradebook.find_assignment(assignment)
-        except MissingEntry:
-            raise GradebookError(
-                f"the gradebook at {shown(course)} does not know {assignment}: `make release` "
-                "with the same settings writes it there"
-            ) from None
-        of = SubmittedAssignment.assignment_id == known.id
-        rows = gradebook.db.query(Student.id).join(SubmittedAssignment).filter(of)
-        return {student for (student,) in rows}
+    unknown = GradebookError(
+        f"the gradebook at {shown(course)} does not know {assignment}: `make release` with the "
+        "same settings writes it there"
+    )
+    if not there(course):
+        raise unknown
+    with connected(course) as connection, _sentence(course):
+        if not inspect(connection).has_table("assignment"):
+            raise unknown
+        question = text("SELECT id FROM assignment WHERE name = :name")
+        found = connection.execute(question, {"name": assignment}).scalar()
+        if found is None:
+            raise unknown
+        question = text("SELECT student_id FROM submitted_assignment WHERE assignment_id = :id")
+        return set(connection.execute(question, {"id": found}).scalars())
 
 
 def through_outages(course: Path, command: Callable[[], int], writes: bool = False) -> int:

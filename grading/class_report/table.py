@@ -178,7 +178,7 @@ def scored(course: Path) -> dict[str, dict[str, tuple[float | None, float]]]:
         SubmittedNotebook,
     )
 
-    if not (gradebook.on_server(course) or (course / "gradebook.db").is_file()):
+    if not gradebook.there(course):
         return {}
     scores: dict[str, dict[str, tuple[float | None, float]]] = {}
     with gradebook.opened(course) as book:
