@@ -38,7 +38,7 @@ demo: env seal ## a class of examples, from release to grades
 	python -m grading.classroom demo
 release: env ## write the nbgrader course to build/course, and its released notebooks
 	python -m grading.release course
-	cd build/course && nbgrader generate_assignment assignment2 --force
+	python -m grading.classroom release
 dist: env ## make the students' archive in build/dist
 	python -m grading.release dist
 doctor: env ## say how well this machine can seal a student's code, and how to do better
@@ -53,6 +53,10 @@ grades: env ## export the grades, a column a check, and a summary
 	python -m grading.classroom grades
 report: env ## write a page about the class, and its data as CSV (NAMES=1 names students)
 	python -m grading.class_report $(if $(NAMES),--names)
+scheduler: env ## start the scheduler of a cluster, for DASK_SCHEDULER=tcp://host:8786 make grade
+	dask scheduler $(ARGS)
+worker: env seal ## grade on this machine for DASK_SCHEDULER=tcp://host:8786
+	python -m grading.machine "$(DASK_SCHEDULER)" $(ARGS)
 similar: env ## list pairs of submissions that are closer than the starter code explains
 	python -m grading.similar
 
@@ -77,7 +81,8 @@ fuzz: env ## send the wire what a liar would, for MINUTES=10
 faults: env packages ## kill the grader at 50 moments, fill the disk, lock the gradebook
 	python -m tests.faults $(ARGS)
 packages: ## install the Debian packages that tests use, or say how to
-	@test ! -x .ci/packages || .ci/packages bwrap=bubblewrap chromium chromedriver=chromium-driver
+	@test ! -x .ci/packages || .ci/packages bwrap=bubblewrap chromium chromedriver=chromium-driver \
+	pg_ctlcluster=postgresql
 seal: ## install bubblewrap, which seals students' code, or say how to
 	@test ! -x .ci/packages || .ci/packages bwrap=bubblewrap
 clean: ## remove caches and build/, but for the course's gradebook and kept student files
@@ -90,5 +95,5 @@ $(INSTALLED): requirements.txt
 	touch $@
 
 .PHONY: help env cifar10 synthetic-data lab check submission import demo release dist collect \
-	grade feedback grades report similar desk doctor build compare lint test mutants hostile fuzz \
-	faults packages seal clean
+	grade feedback grades report scheduler worker similar desk doctor build compare lint test \
+	mutants hostile fuzz faults packages seal clean

@@ -1,4 +1,4 @@
-"""A whole class: `python -m grading.classroom collect | grade | feedback | grades | demo`.
+"""A whole class: `python -m grading.classroom grade`, and the other verbs of a term.
 
 Collecting, the gradebook, feedback and export are nbgrader's own commands. What is ours is
 grading in parallel before nbgrader's single writer comes along, and the table at the end.
@@ -15,11 +15,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from grading import graders
+from grading import cluster, connection, gradebook, graders
+from grading.gradebook import GradebookError
+from grading.machine import ClusterError
 from grading.overlay import ROOT
 from grading.sealed import isolation
 from grading.sealed.isolation import LevelError
@@ -39,7 +42,15 @@ def submissions(course: Path) -> dict[str, Path]:
 
 
 def nbgrader(course: Path, *arguments: str) -> int:
-    """Run nbgrader's own command in the course folder; its messages go to `nbgrader.log`."""
+    """Run nbgrader's own command in the course folder; its messages go to `nbgrader.log`.
+
+    GradebookError where the gradebook's server went away, and stayed away.
+    """
+    run = partial(_nbgrader, course, *arguments)
+    return gradebook.through_outages(course, run)
+
+
+def _nbgrader(course: Path, *arguments: str) -> int:
     return _started(course, "nbgrader", *arguments).wait()
 
 
@@ -80,6 +91,15 @@ def alone(course: Path) -> Iterator[None]:
         os.close(lock)
 
 
+def release(course: Path) -> int:
+    """nbgrader's `generate_assignment`: the notebooks for students, and a gradebook for them."""
+    status = nbgrader(course, "generate_assignment", ASSIGNMENT, "--force")
+    if status:
+        return _failed(course, "generate_assignment")
+    print(f"released: {course / 'release' / ASSIGNMENT}")
+    return 0
+
+
 def collect(course: Path) -> int:
     """nbgrader's `zip_collect` on `downloaded/assignment2/archive`, repairs included."""
     status = nbgrader(course, "zip_collect", ASSIGNMENT, "--force")
@@ -112,11 +132,17 @@ def grade(course: Path, workers: int | None = None) -> int:
 
 
 def _grade(course: Path, store: Store, workers: int | None) -> int:
+    known = gradebook.students(course, ASSIGNMENT)  # before the work: is it there at all?
     _repair_all(course)
     print(f"entropy {store.entropy} (ENTROPY={store.entropy} replays this grading)")
-    failed = grade_in_parallel(course, workers or os.cpu_count() or 1)
-    failed = _forget_stale(course) | failed
-    autograde(course, workers or os.cpu_count() or 1)
+    workers = workers or os.cpu_count() or 1
+    if scheduler := os.environ.get(cluster.SCHEDULER):
+        pending, failed = ungraded(course)
+        failed |= cluster.grade_on(scheduler, course, pending)
+    else:
+        failed = grade_in_parallel(course, workers)
+    failed = _forget_stale(course, known) | failed
+    gradebook.through_outages(course, partial(autograde, course, workers), writes=True)
     full = shutil.disk_usage(course).free < 1 << 20
     for student in _unconverted(course):
         failed.setdefault(student, graders.FULL if full else "nbgrader could not convert it")
@@ -132,17 +158,25 @@ def grade_one(course: Path, folder: Path) -> None:
     Store(course).grade(folder)
 
 
-def grade_in_parallel(course: Path, workers: int, one: Grader = grade_one) -> dict[str, str]:
-    """Fill the outcome store; student -> why there is no outcome."""
-    store, pending, failed = Store(course), {}, {}
+def ungraded(course: Path) -> tuple[dict[str, dict[str, Path]], dict[str, str]]:
+    """Key -> the students with that content, and their folders, where no outcome is stored; and
+    the students whose files cannot be read, with the reason."""
+    store, found, failed = Store(course), {}, {}
     for student, folder in submissions(course).items():
         try:
             key = store.key(folder)
         except OSError as problem:
             failed[student] = f"{CHANGED} ({problem.strerror})"
             continue
-        if key in pending or store.read(key) is None:
-            pending.setdefault(key, {})[student] = folder
+        if key in found or store.read(key) is None:
+            found.setdefault(key, {})[student] = folder
+    return found, failed
+
+
+def grade_in_parallel(course: Path, workers: int, one: Grader = grade_one) -> dict[str, str]:
+    """Fill the outcome store; student -> why there is no outcome."""
+    store = Store(course)
+    pending, failed = ungraded(course)
     # Students with the same content are graded once.
     folders = {key: next(iter(same.values())) for key, same in pending.items()}
     bar = tqdm(total=len(folders), unit="submission", desc="grading", disable=not folders)
@@ -164,8 +198,9 @@ def _repair_all(course: Path) -> None:
             print(f"{folder}: {error}", file=sys.stderr)
 
 
-def _forget_stale(course: Path) -> dict[str, str]:
-    """Remove what nbgrader autograded from other content, so that it does those again.
+def _forget_stale(course: Path, known: set[str]) -> dict[str, str]:
+    """Remove what nbgrader autograded from other content, or into another gradebook than the one
+    in which these students are `known`, so that it does those again.
 
     Student -> why it cannot be told.
     """
@@ -175,7 +210,8 @@ def _forget_stale(course: Path) -> dict[str, str]:
     for student, folder in submissions(course).items():
         note = mark(course, student)
         try:
-            if note.is_file() and note.read_text() == graded_state(course, folder):
+            same = note.is_file() and note.read_text() == graded_state(course, folder)
+            if same and student in known:
                 continue
         except OSError as problem:
             failed[student] = f"{CHANGED} ({problem.strerror})"
@@ -190,14 +226,12 @@ def _unconverted(course: Path) -> list[str]:
     return [student for student in submissions(course) if student not in converted]
 
 
-def autograde(course: Path, workers: int) -> None:
+def autograde(course: Path, workers: int) -> int:
     """nbgrader's `autograde` on all cores: each process converts a share of the class, and reads
     the outcomes that are stored. What is left, after a gradebook that was away or locked, is
-    tried once more."""
-    from grading import gradebook, grades
-
+    tried once more. Returns how many are left after that."""
     waiting = len(_unconverted(course))
-    gradebook.prepare(grades.database(course))
+    connection.prepare(gradebook.url(course))
     marks = course / "graded"
     marks.mkdir(exist_ok=True)
     before = len(os.listdir(marks))
@@ -207,8 +241,10 @@ def autograde(course: Path, workers: int) -> None:
                 while process.poll() is None:
                     time.sleep(0.1)
                     bar.update(len(os.listdir(marks)) - before - bar.n)
-            if not _unconverted(course):
-                return
+            left = len(_unconverted(course))
+            if not left:
+                break
+    return left
 
 
 def _share(course: Path, share: int, of: int) -> subprocess.Popen:
@@ -254,6 +290,7 @@ def demo(course: Path) -> int:
     from grading.release.course import build_course
 
     start = time.monotonic()
+    os.environ.pop(gradebook.VARIABLE, None)  # the gradebook of a real class
     # The examples are our own: here, and here alone, the best level that there is will do.
     os.environ.setdefault(LEVEL, isolation.level().name)
     shutil.rmtree(course, ignore_errors=True)
@@ -273,17 +310,13 @@ def demo(course: Path) -> int:
 
 
 def _demo_steps(course: Path, examples) -> Iterator[tuple]:
-    def release() -> int:
-        status = nbgrader(course, "generate_assignment", ASSIGNMENT, "--force")
-        return _failed(course, "generate_assignment") if status else 0
-
     def hand_in() -> int:
         archive = course / "downloaded" / ASSIGNMENT / "archive"
         made = examples.write_class(archive, course / "release" / ASSIGNMENT)
         print("\n".join(f"  {name}: {what}" for name, what in made.items()))
         return 0
 
-    yield "release the assignment", release
+    yield "release the assignment", lambda: release(course)
     yield "a class of example students hands in", hand_in
     yield "collect and repair", lambda: collect(course)
     yield "grade", lambda: grade(course) and 0  # who was not graded is listed, and in the table
@@ -301,19 +334,24 @@ def _failed(course: Path, command: str) -> int:
 def main(argv: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m grading.classroom", description=__doc__)
-    parser.add_argument("verb", choices=["collect", "grade", "feedback", "grades", "demo"])
+    verbs = {"release": release, "collect": collect, "feedback": feedback, "grades": grades}
+    parser.add_argument("verb", choices=[*verbs, "grade", "demo"])
     parser.add_argument("--course", type=Path, help="the course folder (default: build/course)")
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
     arguments = parser.parse_args(argv)
-    if arguments.verb == "demo":
-        return demo(DEMO)
     course = (arguments.course or COURSE).resolve()
-    if not (course / "nbgrader_config.py").is_file():
-        print(f"{course} is not a course folder: `make release` makes one", file=sys.stderr)
+    try:
+        if arguments.verb == "demo":
+            return demo(DEMO)
+        if not (course / "nbgrader_config.py").is_file():
+            print(f"{course} is not a course folder: `make release` makes one", file=sys.stderr)
+            return 1
+        if arguments.verb == "grade":
+            return 1 if grade(course, arguments.workers) else 0
+        return verbs[arguments.verb](course)
+    except (GradebookError, ClusterError) as problem:
+        print(problem, file=sys.stderr)
         return 1
-    if arguments.verb == "grade":
-        return 1 if grade(course, arguments.workers) else 0
-    return {"collect": collect, "feedback": feedback, "grades": grades}[arguments.verb](course)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from grading import gradebook
 from grading.repair import Repair, recorded
 from grading.store import Store, write_atomically
 
@@ -37,18 +37,16 @@ class Row:
 
 def rows(course: Path) -> list[Row]:
     """A row for each student whom the gradebook knows or whose submission was collected."""
-    from nbgrader.api import Gradebook
-
     from grading.preprocessors import mark, record
 
     collected = {path.parent.name for path in course.glob(f"submitted/*/{ASSIGNMENT}")}
     store = Store(course)
     found = []
-    with Gradebook(database(course)) as gradebook:
-        names = sorted({student.id for student in gradebook.students} | collected)
+    with gradebook.opened(course) as book:
+        names = sorted({student.id for student in book.students} | collected)
         for start in range(0, len(names), AT_ONCE):
             some = names[start : start + AT_ONCE]
-            submitted = _submissions(gradebook, some)
+            submitted = _submissions(book, some)
             for name in some:
                 row = Row(name, graded=name in submitted and mark(course, name).is_file())
                 if name in submitted:
@@ -59,26 +57,21 @@ def rows(course: Path) -> list[Row]:
                     row.level = ", ".join(sorted({o.level for o in outcomes.values()}))
                 row.repairs = recorded(record(course, name))
                 found.append(row)
-            gradebook.db.expunge_all()  # what was read is in the rows
+            book.db.expunge_all()  # what was read is in the rows
     return found
 
 
-def _submissions(gradebook: Any, students: list[str]) -> dict[str, Any]:
+def _submissions(book: Any, students: list[str]) -> dict[str, Any]:
     """Student -> submission, with its notebooks, grades and cells, by a few questions for all."""
     from nbgrader.api import Assignment, Grade, SubmittedAssignment, SubmittedNotebook
     from sqlalchemy.orm import joinedload, selectinload, undefer
 
     grades = selectinload(SubmittedAssignment.notebooks).selectinload(SubmittedNotebook.grades)
-    found = gradebook.db.query(SubmittedAssignment).join(SubmittedAssignment.assignment)
+    found = book.db.query(SubmittedAssignment).join(SubmittedAssignment.assignment)
     found = found.filter(
         Assignment.name == ASSIGNMENT, SubmittedAssignment.student_id.in_(students)
     ).options(grades.options(undefer(Grade.max_score), joinedload(Grade.cell)))
     return {submission.student_id: submission for submission in found}
-
-
-def database(course: Path) -> str:
-    """The gradebook's URL."""
-    return os.environ.get("CS231N_DB_URL") or f"sqlite:///{course}/gradebook.db"
 
 
 def _fill(row: Row, submission) -> None:

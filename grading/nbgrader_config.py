@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from grading import gradebook
 from grading.overlay import TASK_FILES
 from grading.repair import COLLECTED
 
@@ -28,7 +29,7 @@ def configure(c: Any, root: Path | str) -> None:
     _find_programs()
     c.CourseDirectory.course_id = COURSE_ID
     c.CourseDirectory.root = str(course)
-    c.CourseDirectory.db_url = os.environ.get("CS231N_DB_URL") or f"sqlite:///{course}/gradebook.db"
+    c.CourseDirectory.db_url = gradebook.url(course)
     c.CourseDirectory.max_file_size = MAX_FILE_KB
 
     c.ClearSolutions.code_stub = {"python": CODE_STUB}

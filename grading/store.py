@@ -27,10 +27,10 @@ LEVEL = "LEVEL"  # environment variable: 'sealed' or 'process', how students' co
 # What a grade does not depend on; everything else in grading/ does change a grade.
 INDEPENDENT = (
     "release", "solutions", "class_report", "__main__.py", "archives.py", "autograde.py",
-    "classroom.py", "doctor.py", "evidence.py", "examples.py", "feedback.py", "gradebook.py",
-    "graders.py", "grades.py", "nbgrader_config.py", "outputs.py", "preprocessors.py", "repair.py",
-    "repair_notebook.py", "report.py", "session.py", "similar.py", "store.py", "sweep.py",
-    "zip_collect.py",
+    "classroom.py", "cluster.py", "connection.py", "doctor.py", "evidence.py", "examples.py",
+    "feedback.py", "gradebook.py", "graders.py", "grades.py", "machine.py",
+    "nbgrader_config.py", "outputs.py", "preprocessors.py", "repair.py", "repair_notebook.py",
+    "report.py", "session.py", "similar.py", "store.py", "sweep.py", "zip_collect.py",
 )  # fmt: skip
 
 
@@ -84,8 +84,7 @@ class Store:
 
     def key(self, submission: Path) -> str:
         """The hash of everything that the outcomes of `submission` depend on."""
-        parts = f"{content(submission)} {checks_version()} {self.entropy} {self.level}"
-        return hashlib.sha256(parts.encode()).hexdigest()
+        return key_of(content(submission), self.entropy, self.level)
 
     def read(self, key: str) -> dict[str, Outcome] | None:
         """The outcomes under `key`, or None; a damaged file counts as none."""
@@ -117,6 +116,12 @@ class Store:
                 raise Changed(CHANGED)
             self.write(key, outcomes)
         return outcomes
+
+
+def key_of(content: str, entropy: int, level: str) -> str:
+    """The key of outcomes, from the hash of a submission's content."""
+    parts = f"{content} {checks_version()} {entropy} {level}"
+    return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def content(submission: Path) -> str:

@@ -9,7 +9,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from grading import classroom
+from grading import classroom, cluster
 from grading.store import Store
 
 CHECKS = ["affine_forward", "relu_forward", "softmax_loss", "dropout_forward"]  # small_course's
@@ -26,4 +26,5 @@ def quick(course: Path, folder: Path) -> None:
 
 if __name__ == "__main__":
     classroom.grade_in_parallel = partial(classroom.grade_in_parallel, one=quick)
+    cluster.grade_on = partial(cluster.grade_on, names=CHECKS)
     sys.exit(classroom.grade(Path(sys.argv[1]), workers=2))

@@ -196,8 +196,9 @@ def stored(student: str) -> dict[str, Outcome]:
 
 
 @cache
-def graded_course() -> Path:
-    """A course that went through nbgrader's own commands once, for all tests of a run."""
+def graded_course(database: str = "") -> Path:
+    """A course that went through nbgrader's own commands once, for all tests of a run, one for
+    each `database` that CS231N_DB_URL names."""
     folder = Path(tempfile.mkdtemp(prefix="course-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     course = write_course(folder / "course")

@@ -17,10 +17,10 @@ import nbformat
 import pytest
 import small_course
 from nbgrader import utils
-from nbgrader.api import Gradebook
 
 from grading import (
     classroom,
+    connection,
     examples,
     grade,
     gradebook,
@@ -39,21 +39,21 @@ fast = pytest.mark.fast
 
 
 @pytest.fixture(scope="module")
-def course() -> Path:
-    return small_course.graded_course()
+def course(gradebook_url: str) -> Path:
+    return small_course.graded_course(gradebook_url)
 
 
 @pytest.fixture(scope="module")
 def scores(course: Path) -> dict[str, dict[str, tuple[float | None, bool]]]:
     """Student -> check -> (score, waits for a human)."""
-    with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
+    with gradebook.opened(course) as book:
         return {
             submission.student.id: {
                 grade.name: (grade.auto_score, grade.needs_manual_grade)
                 for notebook in submission.notebooks
                 for grade in notebook.grades
             }
-            for submission in gradebook.assignment_submissions("assignment2")
+            for submission in book.assignment_submissions("assignment2")
         }
 
 
@@ -258,9 +258,9 @@ def test_shares_of_a_class_make_one_gradebook(tmp_path, monkeypatch):
 def test_a_gradebook_stays_open(tmp_path):
     """Do two gradebooks of one process share a connection, and one's end leave the other alone?"""
     url = f"sqlite:///{tmp_path}/gradebook.db"
-    with gradebook.OneConnection(url, "cs231n") as first:
+    with connection.OneConnection(url, "cs231n") as first:
         first.add_student("ann")
-        with gradebook.OneConnection(url, "cs231n") as second:
+        with connection.OneConnection(url, "cs231n") as second:
             assert second.engine is first.engine
             assert second.find_student("ann").id == "ann"
         assert first.find_student("ann").id == "ann"
@@ -270,7 +270,7 @@ def test_a_gradebook_stays_open(tmp_path):
 def test_a_locked_gradebook_is_left_to_nbgrader(tmp_path):
     """Does a gradebook that cannot be opened stop nobody before nbgrader says so?"""
     (tmp_path / "gradebook.db").write_bytes(b"not a database" * 100)
-    gradebook.prepare(f"sqlite:///{tmp_path}/gradebook.db")
+    connection.prepare(f"sqlite:///{tmp_path}/gradebook.db")
 
 
 @fast

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from grading.class_report import page, table
+from grading.gradebook import GradebookError
 from grading.overlay import ROOT
 from grading.store import write_atomically
 
@@ -23,7 +24,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--names", action="store_true", help="name students, in page and table")
     chosen = parser.parse_args(argv)
     start, course = time.perf_counter(), chosen.course.resolve()
-    students = table.students(course)
+    try:
+        students = table.students(course)
+    except GradebookError as problem:
+        print(problem, file=sys.stderr)
+        return 1
     if not any(student.found for student in students):
         print(f"nothing is graded in {course}: `make grade` comes first", file=sys.stderr)
         return 1

@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from grading import evidence
-from grading.grades import ASSIGNMENT, database, harmless
+from grading import evidence, gradebook
+from grading.grades import ASSIGNMENT, harmless
 from grading.repair import recorded, shown
 from grading.store import write_atomically
 
@@ -84,7 +84,7 @@ def students(course: Path) -> list[Student]:
     """Everybody who handed in or is in the gradebook, by name."""
     from grading.preprocessors import mark, record
 
-    scores = gradebook(course)
+    scores = scored(course)
     collected = {path.parent.name for path in course.glob(f"submitted/*/{ASSIGNMENT}")}
     graded = {path.name for path in (course / "graded").glob("*")}
     made = []
@@ -167,22 +167,21 @@ BUILT_IN = {
 }  # fmt: skip
 
 
-def gradebook(course: Path) -> dict[str, dict[str, tuple[float | None, float]]]:
+def scored(course: Path) -> dict[str, dict[str, tuple[float | None, float]]]:
     """Student -> exercise -> (score or None while it waits, points), in one question to it."""
     from nbgrader.api import (
         Assignment,
         Grade,
-        Gradebook,
         GradeCell,
         Student,
         SubmittedAssignment,
         SubmittedNotebook,
     )
 
-    if database(course).startswith("sqlite") and not (course / "gradebook.db").is_file():
+    if not gradebook.there(course):
         return {}
     scores: dict[str, dict[str, tuple[float | None, float]]] = {}
-    with Gradebook(database(course)) as book:
+    with gradebook.opened(course) as book:
         lines = (
             book.db.query(
                 Student.id, GradeCell.name, GradeCell.max_score,

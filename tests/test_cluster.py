@@ -1,0 +1,198 @@
+"""A class on a cluster: a scheduler and workers on this machine, killed, late, refused."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from grading import cluster, machine
+from grading.overlay import ROOT
+from grading.sealed import isolation
+from grading.store import content
+from tests import faults
+
+fast = pytest.mark.fast
+STUDENTS = 10
+PATIENCE = 180.0  # seconds until something that must happen has not
+
+
+class Cluster:
+    """Processes of a cluster, ended at the end; each one's messages in a file of its name."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started: dict[str, subprocess.Popen] = {}
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in self.started:
+            self.kill(name)
+
+    def start(self, name: str, *command: str, where: Path = ROOT, **environment: str) -> None:
+        with (self.folder / f"{name}.log").open("a") as log:
+            self.started[name] = subprocess.Popen(
+                [sys.executable, "-m", *command], cwd=where, env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def scheduler(self) -> None:
+        """Started where there is no course: it needs none."""
+        host, port = self.address.removeprefix("tcp://").split(":")
+        options = ("--host", host, "--port", port, "--no-dashboard")
+        self.start("scheduler", "dask", "scheduler", *options, where=self.folder)
+
+    def worker(self, name: str, **environment: str) -> None:
+        options = ("--at-once", "1", "--name", name)
+        self.start(name, "grading.machine", self.address, *options, **environment)
+
+    def grade(self, name: str, course: Path, address: str) -> None:
+        level = os.environ["LEVEL"]
+        self.start(name, "tests.quick_run", str(course), LEVEL=level, ENTROPY=faults.ENTROPY,
+                   DASK_SCHEDULER=address)  # fmt: skip
+
+    def kill(self, name: str) -> None:
+        self.started[name].kill()
+        self.started[name].wait()
+
+    def said(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()
+
+
+def until(holds: Callable[[], bool], made: Cluster) -> None:
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, made.said("class")
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_and_nothing_graded_twice(tmp_path):
+    """Is a class graded as on one machine where workers die, come late or are others, and the
+    scheduler starts anew?"""
+    course = faults.make_class(tmp_path, STUDENTS)
+    alone = faults.copied(course, tmp_path / "alone")
+    # Another numpy by what it says of itself, and no bubblewrap on the PATH.
+    odd = tmp_path / "odd" / "numpy-9.9.9.dist-info"
+    odd.mkdir(parents=True)
+    (odd / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 9.9.9\n")
+
+    def outcomes() -> int:
+        return len(list(course.glob("outcomes/*.json")))
+
+    with Cluster(tmp_path) as made:
+        made.scheduler()
+        made.worker("unlike", PYTHONPATH=str(odd.parent))
+        made.worker("unsealed", PATH="")
+        made.worker("dies")
+        made.grade("class", course, made.address)
+        until(lambda: outcomes() >= 2, made)
+        made.kill("dies")
+        made.worker("late")
+        made.worker("later")
+        until(lambda: outcomes() >= STUDENTS // 2, made)
+        made.kill("scheduler")
+        made.scheduler()
+        assert made.started["class"].wait(PATIENCE) == 0, made.said("class")
+        said = made.said("class")
+    assert faults.run(alone) == 0
+    assert faults.gradebook(course) == faults.gradebook(alone)
+    graded = dict(re.findall(r"(\w+) graded (\d+)", said))
+    assert "dies" in graded and graded.keys() & {"late", "later"}
+    assert sum(map(int, graded.values())) == outcomes() == STUDENTS
+    assert re.search(r"refused: unlike .*numpy is 9\.9\.9 there, ", said)
+    if isolation.level().name == "sealed":
+        assert re.search(r"refused: unsealed .*bubblewrap is not installed", said)
+    assert "went away: waiting for it" in said and "Traceback" not in said
+
+
+def submission(folder: Path, **files: str) -> Path:
+    """A submission below `folder`, of files whose names have __ for / and no ending."""
+    for name, text in files.items():
+        path = folder / f"{name.replace('__', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+@fast
+def test_what_is_sent_is_what_is_graded(tmp_path):
+    """Has a submission the same content on the machine that it is sent to, wherever its package
+    is, and with its checkpoint?"""
+    folder = submission(tmp_path / "s", assignment2__cs231n__layers="x = 1", cs231n__more="y = 2",
+                        assignment2__cs231n__own__helper="z = 3", notes="no")  # fmt: skip
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "resnet18_cifar10.safetensors").write_bytes(b"weights")
+    files = cluster.packed(folder)
+    for name, data in files.items():
+        path = tmp_path / "sent" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    assert content(tmp_path / "sent") == content(folder)
+    assert "notes.py" not in files and len(files) >= 3
+
+
+@fast
+def test_what_changed_on_the_way_is_not_graded(monkeypatch):
+    """Is a submission refused, and the machine named, where its files are not those of its key?"""
+    worker = SimpleNamespace(name="lab7")
+    library = SimpleNamespace(get_worker=lambda: worker)
+    monkeypatch.setattr(machine, "distributed", lambda: library)
+    with pytest.raises(RuntimeError, match=r"changed while it was read.*lab7"):
+        machine.grade_sent("another key", {"cs231n/layers.py": b"x = 1"}, 1, "sealed", None)
+
+
+@fast
+def test_differences_are_named():
+    """Is it said what is different on a machine, for packages, checks, data and level?"""
+    mine = machine.versions()
+    same = {"versions": mine, "level": "sealed", "reason": "bubblewrap holds"}
+    assert cluster.differences("sealed", mine, same) == ""
+    other = {**same, "versions": {**mine, "torch": "1.0"}, "level": "process", "reason": "no bwrap"}
+    said = cluster.differences("sealed", mine, other)
+    assert said == (
+        f"torch is 1.0 there, {mine['torch']} here; "
+        "it does not offer the level 'sealed': no bwrap"
+    )
+    assert "bwrap" not in cluster.differences("process", mine, other)
+    assert "grading" in cluster.differences("sealed", mine, ModuleNotFoundError("no grading"))
+
+
+@fast
+def test_labels_keep_machines_apart():
+    """Is work given out under another name for another level, and for any other version?"""
+    mine = machine.versions()
+    labels = {machine.label(level, {**mine, "numpy": numpy})
+              for level in ("sealed", "process") for numpy in (mine["numpy"], "9.9.9")}  # fmt: skip
+    assert len(labels) == 4 and machine.label("sealed", dict(sorted(mine.items()))) in labels
+
+
+@fast
+def test_no_scheduler(tmp_path, monkeypatch):
+    """Is one sentence said where no scheduler answers, and where its address is none?"""
+    monkeypatch.setattr(cluster, "FIRST", 0.3)
+    pending = {"key": {"ann": tmp_path}}
+    for address in ("tcp://127.0.0.1:1", "nowhere at all"):
+        with pytest.raises(machine.ClusterError, match="cannot be reached.*run the same command"):
+            cluster.grade_on(address, tmp_path, pending)
+
+
+@fast
+def test_no_dask(tmp_path, monkeypatch):
+    """Is it said how to install what a cluster needs?"""
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(machine.ClusterError, match="distributed is needed.*pip install"):
+        cluster.grade_on("tcp://127.0.0.1:1", tmp_path, {"key": {"ann": tmp_path}})
