@@ -12,7 +12,7 @@ from nbgrader.apps import autogradeapp
 from nbgrader.converters import Autograde
 
 import grading.preprocessors  # noqa: F401  so that its gradebook stays open too
-from grading import gradebook
+from grading import connection
 from grading.nbgrader_config import ASSIGNMENT
 
 
@@ -31,7 +31,7 @@ def main(share: int, of: int) -> None:
     """Run nbgrader's command on the share."""
     Share.share, Share.of = share, of
     autogradeapp.Autograde = Share
-    gradebook.keep_open()
+    connection.keep_open()
     autogradeapp.AutogradeApp.launch_instance([ASSIGNMENT])
 
 

@@ -190,14 +190,14 @@ def _unconverted(course: Path) -> list[str]:
     return [student for student in submissions(course) if student not in converted]
 
 
-def autograde(course: Path, workers: int) -> None:
+def autograde(course: Path, workers: int) -> int:
     """nbgrader's `autograde` on all cores: each process converts a share of the class, and reads
     the outcomes that are stored. What is left, after a gradebook that was away or locked, is
-    tried once more."""
-    from grading import gradebook, grades
+    tried once more. Returns 0 where nobody is left."""
+    from grading import connection, grades
 
     waiting = len(_unconverted(course))
-    gradebook.prepare(grades.database(course))
+    connection.prepare(grades.database(course))
     marks = course / "graded"
     marks.mkdir(exist_ok=True)
     before = len(os.listdir(marks))
@@ -208,7 +208,8 @@ def autograde(course: Path, workers: int) -> None:
                     time.sleep(0.1)
                     bar.update(len(os.listdir(marks)) - before - bar.n)
             if not _unconverted(course):
-                return
+                return 0
+    return 1
 
 
 def _share(course: Path, share: int, of: int) -> subprocess.Popen:

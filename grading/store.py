@@ -27,7 +27,7 @@ LEVEL = "LEVEL"  # environment variable: 'sealed' or 'process', how students' co
 # What a grade does not depend on; everything else in grading/ does change a grade.
 INDEPENDENT = (
     "release", "solutions", "class_report", "__main__.py", "archives.py", "autograde.py",
-    "classroom.py", "doctor.py", "evidence.py", "examples.py", "feedback.py", "gradebook.py",
+    "classroom.py", "doctor.py", "evidence.py", "examples.py", "feedback.py", "connection.py",
     "graders.py", "grades.py", "nbgrader_config.py", "outputs.py", "preprocessors.py", "repair.py",
     "repair_notebook.py", "report.py", "session.py", "similar.py", "store.py", "sweep.py",
     "zip_collect.py",

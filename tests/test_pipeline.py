@@ -21,9 +21,9 @@ from nbgrader.api import Gradebook
 
 from grading import (
     classroom,
+    connection,
     examples,
     grade,
-    gradebook,
     graders,
     grades,
     nbgrader_config,
@@ -258,9 +258,9 @@ def test_shares_of_a_class_make_one_gradebook(tmp_path, monkeypatch):
 def test_a_gradebook_stays_open(tmp_path):
     """Do two gradebooks of one process share a connection, and one's end leave the other alone?"""
     url = f"sqlite:///{tmp_path}/gradebook.db"
-    with gradebook.OneConnection(url, "cs231n") as first:
+    with connection.OneConnection(url, "cs231n") as first:
         first.add_student("ann")
-        with gradebook.OneConnection(url, "cs231n") as second:
+        with connection.OneConnection(url, "cs231n") as second:
             assert second.engine is first.engine
             assert second.find_student("ann").id == "ann"
         assert first.find_student("ann").id == "ann"
@@ -270,7 +270,7 @@ def test_a_gradebook_stays_open(tmp_path):
 def test_a_locked_gradebook_is_left_to_nbgrader(tmp_path):
     """Does a gradebook that cannot be opened stop nobody before nbgrader says so?"""
     (tmp_path / "gradebook.db").write_bytes(b"not a database" * 100)
-    gradebook.prepare(f"sqlite:///{tmp_path}/gradebook.db")
+    connection.prepare(f"sqlite:///{tmp_path}/gradebook.db")
 
 
 @fast

@@ -18,7 +18,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from grading import classroom, gradebook, grades
+from grading import classroom, connection, grades
 from grading.overlay import ROOT, TASK_FILES, solved_tree
 from grading.release.course import build_course
 from grading.store import STORED_ONLY, Store
@@ -208,7 +208,7 @@ def gradebook_figures(students: int = 20) -> dict[str, float]:
                 for number in range(count, students):
                     shutil.rmtree(course / "submitted" / f"student{number:05}")
                 if label == "batched":
-                    gradebook.prepare(grades.database(course))
+                    connection.prepare(grades.database(course))
                 with counted() as seconds:
                     path = {STORED_ONLY: "1", "PYTHONPATH": str(ROOT)}
                     if classroom._started(course, *command, **path).wait():
