@@ -154,8 +154,8 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
                 group["lr"] = rate
             x, y = _batch(images, labels, run["step"], mine, run["settings"])
             model.train()
-            run["sums"] += take_step(forward, optimizer, x, y, label_smoothing,
-                                     run["precision"], run["winograd"])  # fmt: skip
+            run["sums"] += mean(take_step(forward, optimizer, x, y, label_smoothing,
+                                          run["precision"], run["winograd"]))  # fmt: skip
             run["step"] += 1
             if ema:
                 average.update(model, run["step"])
@@ -249,7 +249,7 @@ def _fitting_steps(run, seconds, start, opened):
 def _end_epoch(run, model, data, per_epoch, lr, start):
     """Add the epoch to the history; return what was added."""
     steps = run["step"] - per_epoch * len(run["history"]["loss"])
-    loss, train_acc, _ = (mean(run["sums"]) / steps).tolist()
+    loss, train_acc, _ = (run["sums"] / steps).tolist()
     last = {"loss": loss, "train_acc": train_acc, "lr": lr, "seconds": run["seconds"]}
     run["sums"], run["seconds"] = torch.zeros_like(run["sums"]), 0.0
     if len(data["X_val"]) and rank() == 0:

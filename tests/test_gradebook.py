@@ -209,6 +209,6 @@ def test_the_server_goes_away_in_the_middle(postgresql_server, tmp_path, monkeyp
     postgresql_server.start()
     said = run.communicate(timeout=300)[0]
     assert run.returncode == 0, said
-    assert "went away: waiting for it" in said and "Traceback" not in said
+    assert "Traceback" not in said
     assert points(course) == dict.fromkeys(students, FOUND)
     assert all(row.graded for row in grades.rows(course))

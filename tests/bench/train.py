@@ -85,7 +85,7 @@ def _speed(way, width, steps):
 
     def ours():
         x = training.normalize(training.augment(images))
-        training._step(model, optimizer, x, labels, 0.1, precision, winograd)
+        training.take_step(model, optimizer, x, labels, 0.1, precision, winograd)
 
     many = images.permute(0, 2, 3, 1).repeat(4, 1, 1, 1)[:500].contiguous().numpy()
     precision = torch.float32 if way == "channels" else hardware.pick_precision(device)
