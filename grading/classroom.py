@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from grading import cluster, connection, gradebook, graders
 from grading.gradebook import GradebookError
+from grading.graders import LONGEST
 from grading.machine import ClusterError
 from grading.overlay import ROOT
 from grading.sealed import isolation
@@ -33,7 +34,6 @@ COURSE = ROOT / "build" / "course"
 DEMO = ROOT / "build" / "demo"  # a course of its own: a real class is never touched by a demo
 Grader = Callable[[Path, Path], None]
 SHARE = 10  # submissions for which another process of nbgrader's is worth its start
-LONGEST = 900.0  # seconds for one submission, should the engine's own deadlines fail
 
 
 def submissions(course: Path) -> dict[str, Path]:
@@ -46,12 +46,15 @@ def nbgrader(course: Path, *arguments: str) -> int:
 
     GradebookError where the gradebook's server went away, and stayed away.
     """
-    run = partial(_nbgrader, course, *arguments)
-    return gradebook.through_outages(course, run)
+    return gradebook.through_outages(
+        course, lambda: _started(course, "nbgrader", *arguments).wait()
+    )
 
 
-def _nbgrader(course: Path, *arguments: str) -> int:
-    return _started(course, "nbgrader", *arguments).wait()
+def _anew(course: Path, command: str) -> int:
+    """Run nbgrader's command on the whole assignment; say why where it failed."""
+    status = nbgrader(course, command, ASSIGNMENT, "--force")
+    return _failed(course, command) if status else 0
 
 
 def _started(course: Path, *module: str, **environment: str) -> subprocess.Popen:
@@ -93,18 +96,16 @@ def alone(course: Path) -> Iterator[None]:
 
 def release(course: Path) -> int:
     """nbgrader's `generate_assignment`: the notebooks for students, and a gradebook for them."""
-    status = nbgrader(course, "generate_assignment", ASSIGNMENT, "--force")
-    if status:
-        return _failed(course, "generate_assignment")
+    if _anew(course, "generate_assignment"):
+        return 1
     print(f"released: {course / 'release' / ASSIGNMENT}")
     return 0
 
 
 def collect(course: Path) -> int:
     """nbgrader's `zip_collect` on `downloaded/assignment2/archive`, repairs included."""
-    status = nbgrader(course, "zip_collect", ASSIGNMENT, "--force")
-    if status:
-        return _failed(course, "zip_collect")
+    if _anew(course, "zip_collect"):
+        return 1
     print(f"{len(submissions(course))} submissions collected in {course / 'submitted'}")
     return 0
 
@@ -257,9 +258,8 @@ def _share(course: Path, share: int, of: int) -> subprocess.Popen:
 
 def feedback(course: Path) -> int:
     """nbgrader's `generate_feedback`: one HTML file a notebook and student."""
-    status = nbgrader(course, "generate_feedback", ASSIGNMENT, "--force")
-    if status:
-        return _failed(course, "generate_feedback")
+    if _anew(course, "generate_feedback"):
+        return 1
     count = sum(1 for _ in course.glob(f"feedback/*/{ASSIGNMENT}/*.html"))
     print(f"{count} feedback files in {course / 'feedback'}/<student>/{ASSIGNMENT}")
     return 0

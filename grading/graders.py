@@ -13,71 +13,75 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
 from grading.store import Changed
 
-Grade = Callable[[Path, Path], None]
+LONGEST = 900.0  # seconds for one submission, should the engine's own deadlines fail
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 FULL = "the disk is full: make room, and run this again"
 
 
 class Grader:
-    """A process that grades what it is sent; `key` is what it is at, since when."""
+    """A process that calls `one` on what it is sent; `key` is what it is at, since when."""
 
-    def __init__(self, context: multiprocessing.context.BaseContext, course: Path, one: Grade):
+    def __init__(self, one: Callable[..., Any]):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["grading.grade"])
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, course, one), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, one), daemon=True)
         self.process.start()
         theirs.close()
         self.key, self.since = "", 0.0
 
-    def send(self, key: str, folder: Path) -> None:
+    def send(self, key: str, *task: Any) -> None:
         self.key, self.since = key, time.monotonic()
         try:
-            self.connection.send(folder)
+            self.connection.send(task)
         except OSError:  # it has ended: `result` says so
             return
 
-    def result(self) -> str | None:
-        """Why there is no outcome, '' if there is one, None if the process has ended."""
+    def result(self) -> tuple[Any, str | None]:
+        """What `one` returned, and why it failed: '' if it did not, None if the process ended."""
         try:
             return self.connection.recv()
         except (EOFError, OSError):
-            return None
+            return None, None
 
-    def end(self) -> int | None:
-        """Wait for its end; the exit code."""
+    def end(self) -> str:
+        """Wait for its end, and say with which exit code."""
         self.connection.close()
         self.process.join()
-        return self.process.exitcode
+        return f"its grading process ended with code {self.process.exitcode}"
 
 
 def run(
-    course: Path, folders: Mapping[str, Path], workers: int, one: Grade, longest: float
+    course: Path,
+    folders: Mapping[str, Path],
+    workers: int,
+    one: Callable[[Path, Path], None],
+    longest: float,
 ) -> Iterator[tuple[str, str]]:
     """Grade each folder with `one(course, folder)`; yields its key as it ends, and why there is no
     outcome ('' if there is one). What takes more than `longest` seconds is ended."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["grading.grade"])
-    waiting = list(reversed(folders.items()))
+    waiting = [(key, course, folder) for key, folder in reversed(folders.items())]
     busy: dict[Connection, Grader] = {}
     try:
         while waiting or busy:
             while waiting and len(busy) < workers:
-                grader = Grader(context, course, one)
+                grader = Grader(one)
                 busy[grader.connection] = grader
                 grader.send(*waiting.pop())
             for connection in wait(list(busy), timeout=1.0):
                 grader, key = busy[connection], busy[connection].key
-                reason = grader.result()
+                _, reason = grader.result()
                 if reason is not None and waiting:
                     grader.send(*waiting.pop())
                 else:
                     del busy[connection]
-                    code = grader.end()
-                    if reason is None:
-                        reason = f"its grading process ended with code {code}"
+                    ended = grader.end()
+                    reason = ended if reason is None else reason
                 yield key, reason
             for grader in busy.values():
                 if time.monotonic() - grader.since > longest:
@@ -88,17 +92,16 @@ def run(
             grader.end()
 
 
-def _serve(connection: Connection, course: Path, one: Grade) -> None:
+def _serve(connection: Connection, one: Callable[..., Any]) -> None:
     """Grade until the other side closes the line. A failure is told, and the next one comes."""
     try:
         while True:
-            folder = connection.recv()
+            task = connection.recv()
             try:
-                one(course, folder)
-                reason = ""
+                answer = one(*task), ""
             except Exception as problem:
-                reason = told(problem)
-            connection.send(reason)
+                answer = None, told(problem)
+            connection.send(answer)
     except (EOFError, BrokenPipeError):
         return
 

@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import importlib
 import json
-import multiprocessing
 import os
 import platform
 import socket
@@ -19,17 +18,16 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from grading.graders import LONGEST, Grader
 from grading.sealed import isolation
 from grading.store import checks_version, content, key_of
 
 INSTALL = "pip install dask distributed"
 PACKAGES = ("numpy", "torch", "torchvision", "safetensors", "matplotlib", "tqdm", "distributed")
-LONGEST = 900.0  # seconds for one submission, should the engine's own deadlines fail
 
 
 class ClusterError(RuntimeError):
@@ -78,52 +76,14 @@ def about() -> dict[str, Any]:
     return {"versions": versions(), "level": level.name, "reason": level.reason}
 
 
-class Grader:
-    """A process that grades one submission after another: what it has imported stays."""
+def outcomes_of(
+    folder: Path, entropy: int, level: str, names: Sequence[str] | None
+) -> dict[str, str]:
+    """The outcomes of a submission, by check and as JSON; runs in a process of its own."""
+    from grading.grade import grade_submission  # imports torch
 
-    def __init__(self) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["grading.grade"])
-        self._line, theirs = context.Pipe()
-        self._process = context.Process(target=_answer, args=(theirs,), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def grade(self, *task: Any) -> dict[str, str]:
-        """The outcomes of a task for `_answer`. RuntimeError where there are none."""
-        self._line.send(task)
-        if not self._line.poll(LONGEST):
-            raise RuntimeError(f"it was not graded within {LONGEST:g} s")
-        try:
-            found = self._line.recv()
-        except EOFError:
-            self._process.join()
-            code = self._process.exitcode
-            raise RuntimeError(f"its grading process ended with code {code}") from None
-        if isinstance(found, str):
-            raise RuntimeError(found)
-        return found
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.join()
-        self._line.close()
-
-
-def _answer(line: Connection) -> None:
-    """Grade what comes over the line, until it is closed."""
-    from grading.grade import grade_submission
-
-    while True:
-        try:
-            folder, entropy, level, names = line.recv()
-        except EOFError:
-            return
-        try:
-            found = grade_submission(folder, entropy=entropy, names=names, level=level)
-            line.send({name: outcome.to_json() for name, outcome in found.items()})
-        except Exception as problem:  # of one submission: it must not cost the next one
-            line.send(f"{type(problem).__name__}: {problem}")
+    found = grade_submission(folder, entropy=entropy, names=names, level=level)
+    return {name: outcome.to_json() for name, outcome in found.items()}
 
 
 _idle: SimpleQueue[Grader] = SimpleQueue()
@@ -154,12 +114,16 @@ def _graded(*task: Any) -> dict[str, str]:
     try:
         grader = _idle.get_nowait()
     except Empty:
-        grader = Grader()
-    try:
-        found = grader.grade(*task)
-    except BaseException:
-        grader.close()
-        raise
+        grader = Grader(outcomes_of)
+    grader.send("", *task)
+    if not grader.connection.poll(LONGEST):
+        grader.process.kill()
+        grader.end()
+        raise RuntimeError(f"it was not graded within {LONGEST:g} s")
+    found, reason = grader.result()
+    if reason != "":
+        ended = grader.end()
+        raise RuntimeError(ended if reason is None else reason)
     _idle.put(grader)
     return found
 

@@ -21,10 +21,7 @@ def test_sealed_it_gains_and_harms_nothing_and_bare_it_succeeds(attack, solved, 
     assert behind.points["sgd_momentum"] == 1.0 or attack.path.parent.name == "lie"
     cold = suite.cold(attack, solved, tmp_path / "cold")
     assert (cold.above, cold.harm) == ([], [])
-    for again in range(3):  # what it takes may depend on how busy the machine is
-        bare = suite.unsealed(attack, solved, tmp_path / f"bare{again}")
-        if bare.above or bare.harm:
-            break
+    bare = suite.unsealed(attack, solved, tmp_path / "bare")
     assert bare.above or bare.harm, f"it does nothing as {attack.shown}: the test proves nothing"
 
 
