@@ -15,7 +15,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import scoped_session, sessionmaker
 
-COURSES = ("cs231n", "default_course")  # nbgrader's preprocessors name no course
+from grading.nbgrader_config import COURSE_ID
+
+COURSES = (COURSE_ID, "default_course")  # nbgrader's preprocessors name no course
 INDEXES = {
     "submitted_assignment": "student_id",
     "submitted_notebook": "assignment_id",

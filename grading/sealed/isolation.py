@@ -259,7 +259,12 @@ def _take_away(folder: Path, tries: int = 100) -> None:
 
 def memory_used(process: int) -> int:
     """Bytes of memory that a process and its descendants hold, by what /proc says now."""
-    parents, sizes = {}, {}
+    return sum(family(process).values())
+
+
+def family(process: int) -> dict[int, int]:
+    """A process and its descendants, with the bytes of memory that each holds, now."""
+    parents, sizes = {}, {process: 0}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             # The name stands in brackets and may hold blanks: count from its end.
@@ -267,8 +272,8 @@ def memory_used(process: int) -> int:
         except OSError:  # it has just ended
             continue
         parents[int(name)], sizes[int(name)] = int(fields[1]), int(fields[21])
-    family, found = {process}, True
+    members, found = {process}, True
     while found:
-        found = {p for p, parent in parents.items() if parent in family} - family
-        family |= found
-    return sum(sizes.get(member, 0) for member in family) * os.sysconf("SC_PAGE_SIZE")
+        found = {p for p, parent in parents.items() if parent in members} - members
+        members |= found
+    return {member: sizes[member] * os.sysconf("SC_PAGE_SIZE") for member in members}

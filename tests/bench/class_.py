@@ -8,7 +8,6 @@ is written, as `make grade` does it.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from grading import classroom, connection, gradebook
 from grading.overlay import ROOT, TASK_FILES, solved_tree
 from grading.release.course import build_course
+from grading.sealed import isolation
 from grading.store import STORED_ONLY, Store
 from tests.bench.processor import counted
 
@@ -69,28 +69,13 @@ class Memory(threading.Thread):
 
     def run(self) -> None:
         while not self.done.wait(EVERY):
-            self.seen.append(sum(map(_pss, _family(self.process))))
+            self.seen.append(sum(map(_pss, isolation.family(self.process))))
 
     def growth(self) -> float:
         """The median of the last fifth less that of the second fifth, in MB."""
         fifth = max(1, len(self.seen) // 5)
         early, late = sorted(self.seen[fifth : 2 * fifth]), sorted(self.seen[-fifth:])
         return (late[len(late) // 2] - early[len(early) // 2]) / 1e6 if early else 0.0
-
-
-def _family(process: int) -> set[int]:
-    parents = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            fields = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        parents[int(name)] = int(fields[1])
-    family, found = {process}, True
-    while found:
-        found = {p for p, parent in parents.items() if parent in family} - family
-        family |= found
-    return family
 
 
 def _pss(process: int) -> int:
