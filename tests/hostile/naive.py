@@ -25,7 +25,7 @@ from grading.subject import ThisProcess, as_data
 
 NAMES = ["relu_forward", "sgd_momentum"]
 LIFTED = Limits(
-    case_seconds=60.0, check_seconds=120.0, address_space=-1, memory=2 << 30, file_size=1 << 30,
+    case_seconds=60.0, check_seconds=120.0, address_space=-1, memory=16 << 30, file_size=1 << 30,
     open_files=4096, processes=4096,
 )  # fmt: skip
 PATIENCE = 8.0  # seconds until a grader without deadlines is taken to wait for ever
