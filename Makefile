@@ -76,6 +76,8 @@ mutants: env ## show that each known mistake loses its own check, and is named
 	python -m grading.misconceptions
 hostile: env packages ## grade the hostile submissions, with the wall and without it
 	python -m tests.hostile $(ARGS)
+bench: env ## measure layers, grading and training: docs/benchmarks.md (ARGS=--short to compare)
+	python -m tests.bench $(ARGS)
 fuzz: env ## send the wire what a liar would, for MINUTES=10
 	python -m tests.fuzz_wire --minutes $(or $(MINUTES),10)
 faults: env packages ## kill the grader at 50 moments, fill the disk, lock the gradebook
@@ -96,4 +98,4 @@ $(INSTALLED): requirements.txt
 
 .PHONY: help env cifar10 synthetic-data lab check submission import demo release dist collect \
 	grade feedback grades report scheduler worker similar desk doctor build compare lint test \
-	mutants hostile fuzz faults packages seal clean
+	mutants hostile bench fuzz faults packages seal clean
