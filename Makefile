@@ -78,6 +78,8 @@ hostile: env packages ## grade the hostile submissions, with the wall and withou
 	python -m tests.hostile $(ARGS)
 bench: env ## measure layers, grading and training: docs/benchmarks.md (ARGS=--short to compare)
 	python -m tests.bench $(ARGS)
+bench-train: env ## measure the trainer's step beside the plain float32 loop's, and evaluation
+	python -m tests.bench train $(ARGS)
 fuzz: env ## send the wire what a liar would, for MINUTES=10
 	python -m tests.fuzz_wire --minutes $(or $(MINUTES),10)
 faults: env packages ## kill the grader at 50 moments, fill the disk, lock the gradebook
@@ -98,4 +100,4 @@ $(INSTALLED): requirements.txt
 
 .PHONY: help env cifar10 synthetic-data lab check submission import demo release dist collect \
 	grade feedback grades report scheduler worker similar desk doctor build compare lint test \
-	mutants hostile bench fuzz faults packages seal clean
+	mutants hostile bench bench-train fuzz faults packages seal clean
