@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from grading.grade import grade_submission
+from grading.release.submission import import_failures
 
 LAYERS = "cs231n/layers.py"
 FC_NET = "cs231n/classifiers/fc_net.py"
@@ -68,6 +69,7 @@ def test_old_imports(dropin):
     )
     dropin(LAYERS, (r"import numpy as np\n", imports))
     assert not lost(grade(dropin.folder, "affine_forward", "conv_forward_naive"))
+    assert import_failures(dropin.folder) == []  # in a notebook, and before it is handed in
 
 
 def test_a_cython_fast_layers_is_replaced_by_ours(dropin):

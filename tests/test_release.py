@@ -353,9 +353,9 @@ def test_progress_is_read_without_running():
     assert progress(solved).stubs == progress(solved).undefined == ()
     stubs = {name: build_stub(name).encode() for name in TASK_FILES}
     assert set(progress(stubs).stubs) == {e for c in ALL.values() for e in c.exercises}
-    old = progress({"cs231n/layers.py": b"def f():\n  print 'x'\n"})
+    old = progress({"cs231n/layers.py": b"def affine_forward(x, w, b):\n  print 'x'\n"})
     assert old.broken[0].startswith("cs231n/layers.py, line 2: not Python 3")
-    assert "affine_forward" in old.undefined
+    assert "affine_forward" not in old.undefined and "affine_backward" in old.undefined
 
 
 def test_makefile_lists_every_verb():

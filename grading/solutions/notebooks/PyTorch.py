@@ -442,7 +442,7 @@ plt.show()
 # - **SGD with Nesterov momentum** and weight decay on kernels and matrices. Scales and shifts of batch norm, and biases, do not decay.
 # - **One cycle** (Smith, 2017): the learning rate climbs while the weights are still wild, stays high to explore, and falls to 0 to settle.
 # - **Averaged weights** (a switch, `ema=True`): the average over the last few hundred steps lies nearer to the middle of the valley whose walls the single steps run along. Validation and the file that you hand in then see the average.
-- **Label smoothing** (Szegedy et al., 2016): the target is 0.91 for the right class and 0.01 for each other, so scores need not grow without end.
+# - **Label smoothing** (Szegedy et al., 2016): the target is 0.91 for the right class and 0.01 for each other, so scores need not grow without end.
 
 # %%
 steps = np.arange(1000)
