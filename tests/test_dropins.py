@@ -173,3 +173,4 @@ def test_old_python_is_named_with_its_modern_form(dropin, line, said):
     outcome = grade(dropin.folder, "relu_forward")["relu_forward"]
     assert outcome.points == 0.0
     assert said in outcome.summary and "cs231n/layers.py, line" in outcome.summary
+    assert "deprecated" not in outcome.summary  # NumPy's own advice, in five lines
