@@ -93,10 +93,10 @@ clean: ## remove caches and build/, but for the course's gradebook and kept stud
 	rm -rf .pytest_cache .ruff_cache .hypothesis $$(find $(CODE) -name __pycache__)
 	mkdir -p build && find build -mindepth 1 -maxdepth 1 $(KEPT:%=! -name '%') -exec rm -rf {} +
 
+# By content: a fresh clone is newer than an environment that others share, and may not write to.
 $(INSTALLED): requirements.txt
-	$(PYTHON) -m venv $(VENV)
-	python -m pip install --disable-pip-version-check -r requirements.txt
-	touch $@
+	@cmp -s $< $@ || { $(PYTHON) -m venv $(VENV) && \
+	python -m pip install --disable-pip-version-check -r $< && cp $< $@; }
 
 .PHONY: help env cifar10 synthetic-data lab check submission import demo release dist collect \
 	grade feedback grades report scheduler worker similar desk doctor build compare lint test \

@@ -1,5 +1,8 @@
 """CIFAR-10 from the files of its Python archive, as small integers or ready to train on."""
 
+import hashlib
+import io
+import json
 import os
 import pickle
 from pathlib import Path
@@ -10,6 +13,7 @@ TRAINING_BATCHES = [f"data_batch_{n}" for n in range(1, 6)]
 TEST_BATCH = "test_batch"
 NUM_TRAINING_IMAGES = 50000
 STAND_IN_MARKER = "STAND-IN.txt"
+MANIFEST = "manifest.json"  # checksums, written beside the files by the download or the drawing
 
 
 def cifar10_folder():
@@ -129,8 +133,9 @@ def _read_batch(path):
     """Images (N, 3, 32, 32) as uint8 and labels (N,) as int64 of one batch file."""
     advice = "run `make cifar10` (or `make synthetic-data`) again"
     try:
-        with open(path, "rb") as file:
-            batch = _BatchUnpickler(file, encoding="bytes").load()
+        content = path.read_bytes()
+        _require_recorded(path, content)
+        batch = _BatchUnpickler(io.BytesIO(content), encoding="bytes").load()
         images, labels = batch[b"data"], np.array(batch[b"labels"], dtype=np.int64)
         if images.dtype != np.uint8 or images.shape != (len(labels), 3 * 32 * 32):
             raise ValueError(f"its images are {images.dtype} {images.shape}")
@@ -141,6 +146,15 @@ def _read_batch(path):
     except Exception as error:  # a damaged pickle can raise nearly anything
         raise ValueError(f"{path} is damaged ({error}): {advice}") from None
     return images.reshape(-1, 3, 32, 32), labels
+
+
+def _require_recorded(path, content):
+    """Raise ValueError unless the content is that of the manifest; there may be none."""
+    manifest = path.parent / MANIFEST
+    if manifest.exists():
+        recorded = json.loads(manifest.read_text())[path.name]["sha256"]
+        if hashlib.sha256(content).hexdigest() != recorded:
+            raise ValueError(f"its checksum is not that of {MANIFEST}")
 
 
 class _BatchUnpickler(pickle.Unpickler):

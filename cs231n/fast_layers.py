@@ -24,12 +24,12 @@ BLOCK_BYTES = 1 << 20
 def conv_forward_fast(x, w, b, conv_param):
     """Convolution: x (N, C, H, W), w (F, C, HH, WW), b (F,) give out (N, F, H', W') and a cache.
 
-    Raises ValueError when the kernel does not fit into the padded images.
+    Raises ValueError when shapes do not fit together, or the kernel into the padded images.
     """
     stride, pad = conv_param["stride"], conv_param["pad"]
-    N, C, H, W = x.shape
-    F, _, HH, WW = w.shape
-    H_out, W_out = output_size(H, HH, pad, stride), output_size(W, WW, pad, stride)
+    N, F, H_out, W_out = _convolved_shape(x, w, conv_param)
+    _check_shape("b", b, (F,))
+    _, C, HH, WW = w.shape
     out = np.empty((N, F, H_out, W_out), dtype=np.result_type(x, w))
     # Unrolling the kernel's rows too costs HH times the copies and saves HH - 1 sums.
     rows = HH if stride > 1 or C * WW < 64 else 1
@@ -47,8 +47,12 @@ def conv_forward_fast(x, w, b, conv_param):
 
 
 def conv_backward_fast(dout, cache):
-    """Gradients dx, dw, db of conv_forward_fast; dout (N, F, H', W')."""
+    """Gradients dx, dw, db of conv_forward_fast; dout (N, F, H', W').
+
+    Raises ValueError when dout has another shape.
+    """
     x, w, conv_param = cache
+    _check_shape("dout", dout, _convolved_shape(x, w, conv_param))
     F, C, HH, WW = w.shape
     pad = conv_param["pad"]
     unrolls_dout = conv_param["stride"] == 1 and 2 * C >= F and pad < min(HH, WW)
@@ -175,18 +179,18 @@ def _blas():
 
 def conv_forward_im2col(x, w, b, conv_param):
     """conv_forward_fast by one matrix of columns (see im2col.py)."""
-    stride, pad = conv_param["stride"], conv_param["pad"]
-    N, _, H, W = x.shape
-    F, _, HH, WW = w.shape
-    cols = im2col_indices(x, HH, WW, pad, stride)  # (C * HH * WW, H' * W' * N)
-    out = w.reshape(F, -1) @ cols + b[:, None]
-    out = out.reshape(F, output_size(H, HH, pad, stride), output_size(W, WW, pad, stride), N)
+    N, F, H_out, W_out = _convolved_shape(x, w, conv_param)
+    _check_shape("b", b, (F,))
+    cols = im2col_indices(x, *w.shape[2:], conv_param["pad"], conv_param["stride"])
+    out = w.reshape(F, -1) @ cols + b[:, None]  # cols (C * HH * WW, H' * W' * N)
+    out = out.reshape(F, H_out, W_out, N)
     return np.ascontiguousarray(out.transpose(3, 0, 1, 2)), (x, w, b, conv_param, cols)
 
 
 def conv_backward_im2col(dout, cache):
     """Gradients dx, dw, db of conv_forward_im2col; dout (N, F, H', W')."""
     x, w, _, conv_param, cols = cache
+    _check_shape("dout", dout, _convolved_shape(x, w, conv_param))
     F, _, HH, WW = w.shape
     rows = dout.transpose(1, 2, 3, 0).reshape(F, -1)  # (F, H' * W' * N)
     dw = (rows @ cols.T).reshape(w.shape)
@@ -197,8 +201,9 @@ def conv_backward_im2col(dout, cache):
 
 def conv_forward_strides(x, w, b, conv_param):
     """conv_forward_fast by one tensor product of sliding windows, which are views of x."""
-    stride, pad = conv_param["stride"], conv_param["pad"]
-    windows = _windows(x, w.shape[2:], stride, pad)
+    _, F, _, _ = _convolved_shape(x, w, conv_param)
+    _check_shape("b", b, (F,))
+    windows = _windows(x, w.shape[2:], conv_param["stride"], conv_param["pad"])
     out = np.tensordot(windows, w, axes=((1, 4, 5), (1, 2, 3))) + b  # (N, H', W', F)
     return np.ascontiguousarray(out.transpose(0, 3, 1, 2)), (x, w, conv_param)
 
@@ -206,6 +211,7 @@ def conv_forward_strides(x, w, b, conv_param):
 def conv_backward_strides(dout, cache):
     """Gradients dx, dw, db of conv_forward_strides; dout (N, F, H', W')."""
     x, w, conv_param = cache
+    _check_shape("dout", dout, _convolved_shape(x, w, conv_param))
     stride, pad = conv_param["stride"], conv_param["pad"]
     windows = _windows(x, w.shape[2:], stride, pad)
     dw = np.tensordot(dout, windows, axes=((0, 2, 3), (0, 2, 3)))
@@ -217,8 +223,6 @@ def conv_backward_strides(dout, cache):
 
 def _windows(x, field, stride, pad):
     """View (N, C, H', W', HH, WW) of x (N, C, H, W) after padding."""
-    for size, window in zip(x.shape[2:], field, strict=True):
-        output_size(size, window, pad, stride)  # raises when it does not fit
     padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     return sliding_window_view(padded, field, axis=(2, 3))[:, :, ::stride, ::stride]
 
@@ -227,9 +231,10 @@ def max_pool_forward_fast(x, pool_param):
     """Max pooling: x (N, C, H, W) gives out (N, C, H', W') and a cache; windows may overlap.
 
     First the maxima along the rows, then of these along the columns.
-    Raises ValueError when the window does not fit into the images.
+    Raises ValueError when x has not four axes or the window does not fit into the images.
     """
     HH, WW, stride = (pool_param[key] for key in ("pool_height", "pool_width", "stride"))
+    _check_shape("x", x, ("N", "C", "H", "W"))
     N, C, H, W = x.shape
     H_out, W_out = output_size(H, HH, 0, stride), output_size(W, WW, 0, stride)
     out = np.empty((N, C, H_out, W_out), dtype=x.dtype)
@@ -247,8 +252,12 @@ def max_pool_forward_fast(x, pool_param):
 
 
 def max_pool_backward_fast(dout, cache):
-    """Gradient dx of max_pool_forward_fast: the first maximum of each window takes dout."""
+    """Gradient dx of max_pool_forward_fast: the first maximum of each window takes dout.
+
+    Raises ValueError when dout has not the shape (N, C, H', W') of the output.
+    """
     shape, pool_param, best_row, best_column = cache
+    _check_shape("dout", dout, best_row.shape)
     HH, WW, stride = (pool_param[key] for key in ("pool_height", "pool_width", "stride"))
     dx = np.empty(shape, dtype=dout.dtype)
 
@@ -296,6 +305,7 @@ def max_pool_forward_reshape(x, pool_param):
 
     Raises ValueError when they do not.
     """
+    _check_shape("x", x, ("N", "C", "H", "W"))
     size = pool_param["pool_height"]
     tiles = size == pool_param["pool_width"] == pool_param["stride"]
     N, C, H, W = x.shape
@@ -312,6 +322,7 @@ def max_pool_forward_reshape(x, pool_param):
 def max_pool_backward_reshape(dout, cache):
     """Gradient dx of max_pool_forward_reshape: the first maximum of each window takes dout."""
     shape, best = cache
+    _check_shape("dout", dout, best.shape)
     N, C, H_out, W_out = dout.shape
     size = shape[2] // H_out
     windows = np.zeros((*dout.shape, size * size), dtype=dout.dtype)
@@ -323,6 +334,7 @@ def max_pool_backward_reshape(dout, cache):
 def max_pool_forward_im2col(x, pool_param):
     """max_pool_forward_fast by one matrix of columns (see im2col.py)."""
     HH, WW, stride = (pool_param[key] for key in ("pool_height", "pool_width", "stride"))
+    _check_shape("x", x, ("N", "C", "H", "W"))
     N, C, H, W = x.shape
     planes = x.reshape(N * C, 1, H, W)
     cols = im2col_indices(planes, HH, WW, 0, stride)  # (HH * WW, H' * W' * N * C)
@@ -336,6 +348,30 @@ def max_pool_backward_im2col(dout, cache):
     """Gradient dx of max_pool_forward_im2col."""
     (N, C, H, W), pool_param, best = cache
     HH, WW, stride = (pool_param[key] for key in ("pool_height", "pool_width", "stride"))
+    H_out, W_out = output_size(H, HH, 0, stride), output_size(W, WW, 0, stride)
+    _check_shape("dout", dout, (N, C, H_out, W_out))
     dcols = np.zeros((HH * WW, len(best)), dtype=dout.dtype)
     dcols[best, np.arange(len(best))] = dout.transpose(2, 3, 0, 1).ravel()
     return col2im_indices(dcols, (N * C, 1, H, W), HH, WW, 0, stride).reshape(N, C, H, W)
+
+
+def _convolved_shape(x, w, conv_param):
+    """Shape (N, F, H', W') of the output; raises ValueError when the arguments do not fit."""
+    _check_shape("x", x, ("N", "C", "H", "W"))
+    N, C, H, W = x.shape
+    _check_shape("w", w, ("F", C, "HH", "WW"))
+    F, _, HH, WW = w.shape
+    pad, stride = conv_param["pad"], conv_param["stride"]
+    return N, F, output_size(H, HH, pad, stride), output_size(W, WW, pad, stride)
+
+
+def _check_shape(name, array, expected):
+    """Raise ValueError, naming the argument, unless it has that shape; a letter is any size."""
+    shape = np.shape(array)
+    fits = len(shape) == len(expected) and all(
+        isinstance(wanted, str) or wanted == size
+        for wanted, size in zip(expected, shape, strict=True)
+    )
+    if not fits:
+        wanted = str(tuple(expected)).replace("'", "")
+        raise ValueError(f"{name}: expected shape {wanted}, got {shape}")

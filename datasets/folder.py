@@ -6,11 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
-from cs231n.data_utils import TEST_BATCH, TRAINING_BATCHES
+from cs231n.data_utils import MANIFEST, TEST_BATCH, TRAINING_BATCHES
 
 NAME = "cifar-10-batches-py"
 BATCHES = [*TRAINING_BATCHES, TEST_BATCH]
-MANIFEST = "manifest.json"
 
 
 def is_whole(folder):

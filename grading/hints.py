@@ -15,11 +15,15 @@ _MODERN = [
     ("AttributeError", r"'iteritems'", "Python 3 writes items() for iteritems()"),
     ("AttributeError", r"'has_key'", "Python 3 writes key in dictionary for has_key"),
     ("ModuleNotFoundError", r"'(cPickle|Queue|urllib2)'", "Python 3 has a new name for it"),
-    ("AttributeError", r"numpy.*'(int|float|bool|object|long)'", "write int, float or bool"),
+    (
+        "AttributeError",
+        r"numpy.*'(int|float|bool|object|long)'",
+        "NumPy 2 leaves these names to Python: write int, float or bool",
+    ),
     (
         "TypeError",
         r"'float' object cannot be .* integer|sequence of integers",
-        "write // to divide whole numbers",
+        "Python 3: write // to divide whole numbers",
     ),
     ("TypeError", r"'(map|zip|dict_keys|filter)' object", "Python 3 needs list(...) around it"),
 ]

@@ -215,11 +215,14 @@ def summary(check: Check, findings: Sequence[Finding], replies: Sequence[Reply])
 def error_text(error: Mapping[str, str]) -> str:
     """An error of the student's code in one line, with the line it came from and a hint."""
     kind, name, message, where = (error[k] for k in ("kind", "type", "message", "where"))
-    text = f"{name}: {message}" if name else message
     if kind == "stub":
         return message
     more = hint(name, message)
-    return ". ".join(filter(None, (text.rstrip("."), f"At {where}" if where else "", more)))
+    if more:  # it says what to do in fewer words than NumPy's advice of several lines
+        message = message.partition("\n")[0]
+    text = f"{name}: {message}" if name else message
+    said = [text.rstrip("."), f"At {where}" if where else "", more]
+    return ". ".join(filter(None, said)).replace("?. ", "? ")
 
 
 def failed_itself(check: Check, problem: Exception, entropy: int) -> Outcome:

@@ -319,7 +319,7 @@ def test_url_of_a_file(archive, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("damage", ["changed", "shorter", "missing", "no manifest"])
 def test_damaged_folder_is_mended(archive, small, tmp_path, damage):
-    """Is a changed, cut or missing file noticed and mended?"""
+    """Is a changed, cut or missing file noticed and mended, and never loaded?"""
     folder = tmp_path / folders.NAME
     cifar10.fetch(folder, [archive.as_uri()], sha256(archive))
     batch = folder / "data_batch_3"
@@ -333,6 +333,9 @@ def test_damaged_folder_is_mended(archive, small, tmp_path, damage):
     else:
         (folder / folders.MANIFEST).unlink()
     assert not folders.is_whole(folder)
+    if damage != "no manifest":
+        with pytest.raises((ValueError, FileNotFoundError), match="data_batch_3 is (damaged|miss)"):
+            data_utils.load_CIFAR10(folder)
     cifar10.fetch(folder, [archive.as_uri()], sha256(archive))
     assert folders.is_whole(folder) and leftovers(folder) == []
     assert batch.read_bytes() == (small / "data_batch_3").read_bytes()

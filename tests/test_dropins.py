@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from grading.grade import grade_submission
+from grading.release.submission import import_failures
 
 LAYERS = "cs231n/layers.py"
 FC_NET = "cs231n/classifiers/fc_net.py"
@@ -68,6 +69,7 @@ def test_old_imports(dropin):
     )
     dropin(LAYERS, (r"import numpy as np\n", imports))
     assert not lost(grade(dropin.folder, "affine_forward", "conv_forward_naive"))
+    assert import_failures(dropin.folder) == []  # in a notebook, and before it is handed in
 
 
 def test_a_cython_fast_layers_is_replaced_by_ours(dropin):
@@ -171,3 +173,4 @@ def test_old_python_is_named_with_its_modern_form(dropin, line, said):
     outcome = grade(dropin.folder, "relu_forward")["relu_forward"]
     assert outcome.points == 0.0
     assert said in outcome.summary and "cs231n/layers.py, line" in outcome.summary
+    assert "deprecated" not in outcome.summary  # NumPy's own advice, in five lines

@@ -166,6 +166,35 @@ def test_kernel_that_does_not_fit(kind):
         forward(x, w, np.zeros(1), {"stride": 1, "pad": 1})
 
 
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_wrong_shapes_of_a_convolution_are_named(kind):
+    """Is each argument of a wrong shape named, and no dout broadcast or cut?"""
+    forward, backward = convolution(kind)
+    x, w, b = np.ones((2, 4, 6, 5)), np.ones((3, 4, 3, 3)), np.ones(3)
+    param = {"stride": 1, "pad": 1}
+    wrong = {"x": (x[0], w, b), "w": (x, w[:, :2], b), "b": (x, w, b[:2])}
+    for name, arrays in wrong.items():
+        with pytest.raises(ValueError, match=f"^{name}: expected shape .*, got "):
+            forward(*arrays, param)
+    out, cache = forward(x, w, b, param)
+    for dout in (out[:1], out[0], np.concatenate([out, out])):
+        with pytest.raises(ValueError, match=r"^dout: expected shape \(2, 3, 6, 5\), got "):
+            backward(dout, cache)
+
+
+@pytest.mark.parametrize("kind", [*POOLINGS, "reshape"])
+def test_wrong_shapes_of_a_pooling_are_named(kind):
+    """Is each argument of a wrong shape named, and no dout broadcast or cut?"""
+    forward, backward = pooling(kind)
+    x, param = np.ones((2, 4, 6, 4)), {"pool_height": 2, "pool_width": 2, "stride": 2}
+    with pytest.raises(ValueError, match=r"^x: expected shape \(N, C, H, W\), got \(4, 6, 4\)"):
+        forward(x[0], param)
+    out, cache = forward(x, param)
+    for dout in (out[:1], out[0], np.concatenate([out, out])):
+        with pytest.raises(ValueError, match=r"^dout: expected shape \(2, 4, 3, 2\), got "):
+            backward(dout, cache)
+
+
 @given(case=convolutions())
 def test_im2col(case):
     """Are the columns those that the indices name, and is col2im their transpose?"""

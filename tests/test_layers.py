@@ -443,6 +443,18 @@ def test_inputs_are_left_as_they_are(layer, data):
         np.testing.assert_array_equal(one, other)
 
 
+@every_layer
+@given(data=st.data())
+def test_an_upstream_gradient_of_another_shape_is_named(layer, data):
+    """Is a dout with a row too many, or that would broadcast, a ValueError that names it?"""
+    case = data.draw(STRATEGIES[layer])
+    out, cache = case.forward(*case.arrays)
+    assume(cache is not None)  # dropout in test mode, which is the identity for any shape
+    for dout in (np.concatenate([out, out[:1]]), out[:0], out[..., None]):
+        with pytest.raises(ValueError, match="^dout: expected shape"):
+            case.backward(dout, cache)
+
+
 def test_every_layer_is_tested():
     """Is there a strategy for each function that the two modules define, softmax apart?"""
     defined = {

@@ -143,6 +143,7 @@ def test_notebook_is_clean(name):
         ('check("dropout_forward"); print(1)', 'a check cell is exactly check("name")'),
         ("### BEGIN SOLUTION\na = 1\n### END SOLUTION", "a solution in a cell without exercise="),
         ("### BEGIN SOLUTION\na = 1", "a region that is never closed"),
+        ("pass\n\n# %% [markdown]\n# one\ntwo", "line 6: text without # before it: two"),
         ('check("dropout_forward")\n\n# %%\ncheck("dropout_forward")', "two cells are called"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -353,9 +354,9 @@ def test_progress_is_read_without_running():
     assert progress(solved).stubs == progress(solved).undefined == ()
     stubs = {name: build_stub(name).encode() for name in TASK_FILES}
     assert set(progress(stubs).stubs) == {e for c in ALL.values() for e in c.exercises}
-    old = progress({"cs231n/layers.py": b"def f():\n  print 'x'\n"})
+    old = progress({"cs231n/layers.py": b"def affine_forward(x, w, b):\n  print 'x'\n"})
     assert old.broken[0].startswith("cs231n/layers.py, line 2: not Python 3")
-    assert "affine_forward" in old.undefined
+    assert "affine_forward" not in old.undefined and "affine_backward" in old.undefined
 
 
 def test_makefile_lists_every_verb():
@@ -367,6 +368,17 @@ def test_makefile_lists_every_verb():
     recipes = re.findall(r"^[a-z0-9-]+:.*\n((?:\t.*\n)+)", text, re.MULTILINE)
     assert len(recipes) > 15
     assert max(recipe.count("\n") for recipe in recipes) <= 2
+
+
+def test_an_environment_is_made_for_other_requirements_alone(tmp_path):
+    """Is a shared environment used as it is, though the clone is newer, unless its pins differ?"""
+    installed = tmp_path / ".installed"
+    for content, status in ((ROOT.joinpath("requirements.txt").read_text(), 0), ("old==1\n", 2)):
+        installed.write_text(content)
+        os.utime(installed, (0, 0))
+        made = subprocess.run(["make", "env", f"VENV={tmp_path}", "PYTHON=false"], cwd=ROOT)
+        assert made.returncode == status
+    assert installed.read_text() == "old==1\n"
 
 
 def test_pins_are_exact():

@@ -39,6 +39,7 @@ def convert(master: Path, *, answers: bool) -> NotebookNode:
     """The notebook of one percent master."""
     text = master.read_text(encoding="utf-8")
     regions(text, master.name)  # so that a message names the master's line, not the cell's
+    _require_comments(text, master)
     read = jupytext.reads(text, fmt="py:percent")
     cells, seen = [], set()
     for cell in read.cells:
@@ -137,6 +138,16 @@ def _cell_id(notebook: str, cell: NotebookNode, made: NotebookNode, seen: set[st
         name = f"{base}-{number}"
     seen.add(name)
     return name
+
+
+def _require_comments(text: str, master: Path) -> None:
+    """Text without `#` in a text cell: jupytext takes it, but then no tool reads the master."""
+    markdown = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith("# %%"):
+            markdown = line.startswith("# %% [markdown]")
+        elif markdown and line.strip() and not line.startswith("#"):
+            raise NotebookError(f"{master.name}, line {number}: text without # before it: {line}")
 
 
 def _require_unique_grade_ids(cells: list[NotebookNode], master: Path) -> None:

@@ -1,10 +1,13 @@
 """What a student has written so far, read from the source without running it."""
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from grading.checks import ALL
+
+_DEFINITION = re.compile(rb"^(?:def|class)\s+([A-Za-z_]\w*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ def progress(sources: Mapping[str, bytes]) -> Progress:
             line = getattr(error, "lineno", None)
             where = f"{name}, line {line}" if line else name
             broken.append(f"{where}: not Python 3 ({getattr(error, 'msg', error)})")
+            # What such a file defines is not missing: its one message is the syntax error's.
+            defined |= {name.decode(): False for name in _DEFINITION.findall(source)}
     wanted = list(dict.fromkeys(e for check in ALL.values() for e in check.exercises))
     undefined = tuple(e for e in wanted if e not in defined)
     return Progress(undefined, tuple(e for e in wanted if defined.get(e)), tuple(broken))

@@ -194,15 +194,6 @@ def parts_provided(parts: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
             setattr(module, name, own)
 
 
-def _allow_old_imports() -> None:
-    """`from past.builtins import xrange` stands in solutions of 2016 to 2018: let it work."""
-    past, builtins = types.ModuleType("past"), types.ModuleType("past.builtins")
-    builtins.xrange, builtins.range, builtins.unicode = range, range, str
-    past.builtins = builtins
-    sys.modules.setdefault("past", past)
-    sys.modules.setdefault("past.builtins", builtins)
-
-
 class _Output(io.TextIOBase):
     """What the student prints: the first part is kept for the report, the rest is dropped."""
 
@@ -256,7 +247,6 @@ def serve(tree: str, requests: int, replies: int) -> None:
     noted = _beside("notes").watch(tree)
     sys.path.insert(0, tree)
     sys.dont_write_bytecode = True
-    _allow_old_imports()
     line.write({"ready": True})
     while True:
         try:

@@ -58,6 +58,7 @@ def affine_backward(dout, cache):
     _check_axes("dout", dout, "N, M")
     ### BEGIN SOLUTION
     x, w = cache
+    _check_shape("dout", dout, (x.shape[0], w.shape[1]))
     db = dout.sum(axis=0)
     dw = x.reshape(x.shape[0], w.shape[0]).T @ dout  # (D, N) @ (N, M)
     dx = (dout @ w.T).reshape(x.shape)
@@ -95,6 +96,7 @@ def relu_backward(dout, cache):
     """
     ### BEGIN SOLUTION
     x = cache
+    _check_shape("dout", dout, x.shape)
     return dout * (x > 0)
     ### END SOLUTION
 
@@ -201,6 +203,7 @@ def batchnorm_backward(dout, cache):
     _check_axes("dout", dout, "N, D")
     ### BEGIN SOLUTION
     centred, std, x_hat, gamma, mode = cache
+    _check_shape("dout", dout, x_hat.shape)
     N = dout.shape[0]
     dbeta = dout.sum(axis=0)
     dgamma = (dout * x_hat).sum(axis=0)
@@ -234,6 +237,7 @@ def batchnorm_backward_alt(dout, cache):
     _check_axes("dout", dout, "N, D")
     ### BEGIN SOLUTION
     _, std, x_hat, gamma, mode = cache
+    _check_shape("dout", dout, x_hat.shape)
     N = dout.shape[0]
     dbeta = dout.sum(axis=0)
     dgamma = (dout * x_hat).sum(axis=0)
@@ -298,6 +302,7 @@ def layernorm_backward(dout, cache):
     _check_axes("dout", dout, "N, D")
     ### BEGIN SOLUTION
     x_hat, std, gamma = cache
+    _check_shape("dout", dout, x_hat.shape)
     dbeta = dout.sum(axis=0)
     dgamma = (dout * x_hat).sum(axis=0)
     dx_hat = dout * gamma
@@ -355,7 +360,10 @@ def dropout_backward(dout, cache):
     """
     ### BEGIN SOLUTION
     mask = cache
-    return dout.copy() if mask is None else dout * mask
+    if mask is None:
+        return dout.copy()
+    _check_shape("dout", dout, mask.shape)
+    return dout * mask
     ### END SOLUTION
 
 
@@ -428,9 +436,11 @@ def conv_backward_naive(dout, cache):
     _check_axes("dout", dout, "N, F, H_out, W_out")
     ### BEGIN SOLUTION
     xp, w, stride, pad = cache
-    _, _, H_padded, W_padded = xp.shape
-    _, _, HH, WW = w.shape
-    _, _, H_out, W_out = dout.shape
+    N, _, H_padded, W_padded = xp.shape
+    F, _, HH, WW = w.shape
+    H_out = 1 + (H_padded - HH) // stride
+    W_out = 1 + (W_padded - WW) // stride
+    _check_shape("dout", dout, (N, F, H_out, W_out))
 
     db = dout.sum(axis=(0, 2, 3))
     dw = np.zeros_like(w)
@@ -508,7 +518,10 @@ def max_pool_backward_naive(dout, cache):
     _check_axes("dout", dout, "N, C, H_out, W_out")
     ### BEGIN SOLUTION
     x, pool_height, pool_width, stride = cache
-    N, C, H_out, W_out = dout.shape
+    N, C, H, W = x.shape
+    H_out = 1 + (H - pool_height) // stride
+    W_out = 1 + (W - pool_width) // stride
+    _check_shape("dout", dout, (N, C, H_out, W_out))
     size = (N, C, pool_height, pool_width)
 
     dx = np.zeros_like(x)
@@ -641,6 +654,7 @@ def spatial_groupnorm_backward(dout, cache):
     _check_axes("dout", dout, "N, C, H, W")
     ### BEGIN SOLUTION
     x_hat, std, gamma, G = cache
+    _check_shape("dout", dout, x_hat.shape)
     N = dout.shape[0]
     dbeta = dout.sum(axis=(0, 2, 3), keepdims=True)  # (1, C, 1, 1)
     dgamma = (dout * x_hat).sum(axis=(0, 2, 3), keepdims=True)
@@ -706,6 +720,7 @@ def spatial_instancenorm_backward(dout, cache):
     _check_axes("dout", dout, "N, C, H, W")
     ### BEGIN SOLUTION
     x_hat, std, gamma = cache
+    _check_shape("dout", dout, x_hat.shape)
     dbeta = dout.sum(axis=(0, 2, 3))
     dgamma = (dout * x_hat).sum(axis=(0, 2, 3))
     dx_hat = dout * gamma
@@ -804,6 +819,7 @@ def switchable_norm_backward(dout, cache):
     _check_axes("dout", dout, "N, C, H, W")
     ### BEGIN SOLUTION
     x, x_hat, std, gamma, weights, means, variances, mode = cache
+    _check_shape("dout", dout, x.shape)
     N, C, H, W = dout.shape
     dbeta = dout.sum(axis=(0, 2, 3))
     dgamma = (dout * x_hat).sum(axis=(0, 2, 3))

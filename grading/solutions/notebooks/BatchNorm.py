@@ -46,6 +46,7 @@ from grading import check
 # %%
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#666666"
+NORMS = (None, "batchnorm", "layernorm")
 COLOUR = {None: GREY, "batchnorm": BLUE, "layernorm": ORANGE}
 LABEL = {None: "no normalisation", "batchnorm": "batch norm", "layernorm": "layer norm"}
 plt.rcParams.update({
@@ -625,7 +626,7 @@ def train(normalization, num_train=1000, hidden=(100,) * 5, weight_scale=2e-2, b
 
 # %%
 runs = {}
-for normalization in tqdm((None, "batchnorm", "layernorm"), desc="deep nets"):
+for normalization in tqdm(NORMS, desc="deep nets", file=sys.stdout):
     runs[normalization] = train(normalization)
 
 # %%
@@ -684,7 +685,7 @@ plt.show()
 
 # %%
 sweep = {None: [], "batchnorm": []}
-for scale in tqdm(scales, desc="weight scales"):
+for scale in tqdm(scales, desc="weight scales", file=sys.stdout):
     for normalization, solvers in sweep.items():
         solvers.append(train(normalization, hidden=(50,) * 7, weight_scale=scale))
 
@@ -758,13 +759,13 @@ for normalization in (None, "batchnorm"):
 
 # %%
 by_size = {}
-for normalization in (None, "batchnorm", "layernorm"):
-    for size in tqdm((2, 10, 50), desc=LABEL[normalization]):
+for normalization in NORMS:
+    for size in tqdm((2, 10, 50), desc=LABEL[normalization], file=sys.stdout):
         by_size[normalization, size] = train(normalization, batch_size=size)
 
 # %%
 fig, axes = plt.subplots(2, 3, figsize=(13, 6), sharex=True, sharey="row")
-for column, normalization in zip(axes.T, (None, "batchnorm", "layernorm")):
+for column, normalization in zip(axes.T, NORMS):
     for size, style, colour in [(2, "^-", ORANGE), (10, "s-", GREEN), (50, "o-", BLUE)]:
         solver = by_size[normalization, size]
         column[0].plot(solver.train_acc_history, style, color=colour, label=f"batches of {size}")
@@ -801,7 +802,7 @@ for scale in (1, 1000):
 
 # %%
 singles = {}
-for normalization in tqdm((None, "batchnorm", "layernorm"), desc="batch of one"):
+for normalization in tqdm(NORMS, desc="batch of one", file=sys.stdout):
     singles[normalization] = train(normalization, num_train=200, hidden=(100, 100), batch_size=1,
                                    num_epochs=5, learning_rate=2e-4)
 

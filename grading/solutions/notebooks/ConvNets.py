@@ -875,7 +875,7 @@ def train_switchable(batch_size, seed, num_steps):
 SIZES, SEEDS, STEPS = (2, 32), (0,) if SMOKE else (0, 1, 2), 60 if SMOKE else 1000
 learned = {}
 for size in SIZES:
-    for seed in tqdm(SEEDS, desc=f"batches of {size}"):
+    for seed in tqdm(SEEDS, desc=f"batches of {size}", file=sys.stdout):
         learned[size, seed] = train_switchable(size, seed, STEPS)
 
 # %%

@@ -204,7 +204,7 @@ def step_model(model, optimizer, x, y):
 # %%
 losses = {"functional": [], "module": [], "sequential": []}
 optimizers = {m: torch.optim.SGD(m.parameters(), lr=0.02) for m in (module, sequential)}
-for step in tqdm(range(20 if SMOKE else 120)):
+for step in tqdm(range(20 if SMOKE else 120), file=sys.stdout):
     rows = torch.arange(step * 64, (step + 1) * 64) % len(x)
     losses["functional"].append(step_functional(params, x[rows], y[rows], lr=0.02))
     for name, m in (("module", module), ("sequential", sequential)):
@@ -354,7 +354,7 @@ torch.manual_seed(0)
 net = ResNet18(width=8 if SMOKE else 16)
 optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, nesterov=True)
 losses, right = [], []
-for step in tqdm(range(25 if SMOKE else 40)):
+for step in tqdm(range(25 if SMOKE else 40), file=sys.stdout):
     with torch.no_grad():
         right.append((net(x[:64]).argmax(1) == y[:64]).float().mean().item())
     losses.append(step_model(net, optimizer, x[:64], y[:64]))
@@ -624,7 +624,7 @@ plt.show()
 # %%
 submission = Path("../submission.csv")
 batches = np.array_split(X_test, range(500, len(X_test), 500))
-count = write_submission(net, tqdm(batches), submission, NAMES)
+count = write_submission(net, tqdm(batches, file=sys.stdout), submission, NAMES)
 print(f"{count} labels, test accuracy {(predicted == y_test).mean():.4f} ({SOURCE})")
 print("".join(submission.read_text().splitlines(keepends=True)[:5]))
 
