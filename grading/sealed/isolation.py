@@ -135,7 +135,8 @@ def _view(tree: Path | None, torch: bool, worker: Path = HERE) -> list[str]:
         view += ["--ro-bind", str(source), str(folder)]
     if not torch:
         for package in _torch_folders():
-            view += ["--tmpfs", package]
+            # Closed: what one submission wrote there, the next one of a zygote would find.
+            view += ["--tmpfs", package, "--remount-ro", package]
     return view
 
 
