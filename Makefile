@@ -1,6 +1,7 @@
 # Every verb runs in the environment of `make env`; its bin comes first on PATH, because
 # nbgrader starts programs by name. Give your own with VENV=folder or PYTHON=python3.12.
 VENV ?= .venv
+COURSE ?= build/course
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 INSTALLED := $(VENV)/.installed
 # A slow download is broken off, and goes on with `make cifar10`; the demo has its stand-in.
@@ -34,7 +35,7 @@ import: env ## take a solution of another year into cs231n/ (FROM=folder)
 
 ## Instructors
 demo: env seal ## a class of examples, from release to grades
-	test -d "$(CIFAR10_DIR)" || $(SOON) python -m datasets.cifar10 || python -m datasets.synthetic
+	@test -d "$(CIFAR10_DIR)" || $(SOON) python -m datasets.cifar10 || python -m datasets.synthetic
 	python -m grading.classroom demo
 release: env ## write the nbgrader course to build/course, and its released notebooks
 	python -m grading.release course
@@ -60,8 +61,8 @@ worker: env seal ## grade on this machine for DASK_SCHEDULER=tcp://host:8786
 similar: env ## list pairs of submissions that are closer than the starter code explains
 	python -m grading.similar
 
-desk: env ## open the course in JupyterLab; nbgrader's formgrader is in its menu
-	cd build/course && jupyter lab $(ARGS)
+desk: env ## open the course (COURSE=build/demo) in JupyterLab; its menu has the formgrader
+	cd "$(COURSE)" && jupyter lab $(ARGS)
 
 ## Authors
 build: env ## write cs231n's stubs and notebooks/ from the masters

@@ -20,7 +20,7 @@ from urllib.request import url2pathname
 import pooch
 import requests
 from tqdm import tqdm
-from urllib3.exceptions import MaxRetryError
+from urllib3.exceptions import MaxRetryError, ProtocolError
 
 from datasets import folder as folders
 
@@ -190,6 +190,10 @@ class ResumableDownload:
 
 def _in_words(error):
     reason = error.args[0] if error.args else None
+    if isinstance(error, requests.HTTPError):
+        return f"the server answers {error.response.status_code} {error.response.reason}"
+    if isinstance(reason, ProtocolError):
+        return "the connection broke off"
     if isinstance(reason, MaxRetryError):
         return f"{reason.pool.host} cannot be reached"
     return str(error)

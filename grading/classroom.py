@@ -279,7 +279,8 @@ def grades(course: Path) -> int:
     status = nbgrader(course, "export", f"--CsvExportPlugin.to={course / 'nbgrader_export.csv'}")
     table.show(rows)
     noticed = evidence.write(course)
-    print(f"what may be tampering: {noticed} entries in {course / 'evidence.csv'}")
+    print(f"\nnoticed while grading, without a verdict: {noticed} entries in "
+          f"{course / 'evidence.csv'}")
     print(f"table: {path}\nnbgrader's export: {course / 'nbgrader_export.csv'}")
     return _failed(course, "export") if status else 0
 
@@ -301,10 +302,11 @@ def demo(course: Path) -> int:
             return 1
     print(
         f"\nDone in {time.monotonic() - start:.0f} s. Where to look:\n"
-        f"  {course}/grades.csv          a line a student, a column a check\n"
-        f"  {course}/feedback            what each student gets, as HTML\n"
-        f"  {course}/repairs             what was repaired in whose submission\n"
-        f"  cd {course} && jupyter lab   then /formgrader: the instructor's desk in a browser"
+        f"  {course}/grades.csv    a line a student, a column a check\n"
+        f"  {course}/feedback      what each student gets, as HTML\n"
+        f"  {course}/evidence.csv  whose code ended or hung its process, and the like\n"
+        f"  make desk COURSE={course.relative_to(ROOT)}  the instructor's desk in a browser: menu "
+        "Nbgrader, Formgrader"
     )
     return 0
 

@@ -60,7 +60,10 @@ def _cut(name: str) -> Callable[[Notebooks], Notebooks]:
 RELU = "    return np.maximum(x, 0), x\n"
 
 CLASS: dict[str, Example] = {
-    "complete": Example("everything solved", checkpoint=True),
+    "complete": Example(
+        "everything solved, with a narrow ResNet-18, which earns at most 7 of its 10 points",
+        checkpoint=True,
+    ),
     "partly right": Example(
         "layers and optimisers written, the networks not",
         written=(LAYERS, OPTIM, "cs231n/layer_utils.py"),

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from grading import gradebook
-from grading.repair import Repair, recorded
+from grading.repair import Repair, recorded, shown
 from grading.store import Store, write_atomically
 
 ASSIGNMENT = "assignment2"
 AT_ONCE = 200  # students whose grades are read together
+STUDENTS_SHOWN, REPAIRS_SHOWN = 20, 2  # in the summary; the table has all of them
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
 
@@ -115,7 +116,7 @@ def harmless(text: str) -> str:
 
 
 def show(table: list[Row]) -> None:
-    """Print the summary: a line a student, then the checks that the class passed least."""
+    """Print the summary: a line a student, the checks that the class passed least, the repairs."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -125,10 +126,10 @@ def show(table: list[Row]) -> None:
     for heading in ("student", "points", "of", "waiting", "level", "repairs"):
         summary.add_column(heading, justify="left" if heading in ("student", "level") else "right")
     for row in table:
-        points = f"{row.total:g}" if row.graded else f"{row.total:g} (not graded)"
-        most = f"{sum(row.most.values()):g}"
+        points = _short(row.total) + ("" if row.graded else " (not graded)")
+        most, waiting = _short(sum(row.most.values())), _short(row.pending)
         repairs = str(len(row.repairs) or "")
-        summary.add_row(escape(row.student), points, most, f"{row.pending:g}", row.level, repairs)
+        summary.add_row(escape(shown(row.student)), points, most, waiting, row.level, repairs)
     console.print(summary)
     missed = Counter(
         name
@@ -136,8 +137,20 @@ def show(table: list[Row]) -> None:
         for name, points in row.points.items()
         if points is not None and points < row.most[name]
     )
+    if missed:
+        print("Where points were lost most often:")
     for name, count in missed.most_common(5):
-        console.print(f"  {name}: {count} of {len(table)} lost points", highlight=False)
-    for row in table:
-        for entry in row.repairs:
-            console.print(f"  {escape(row.student)}: {escape(str(entry))}", highlight=False)
+        print(f"  {name}: by {count} of {len(table)} students")
+    mended = [row for row in table if row.repairs]
+    if mended:
+        print("What was repaired, or could not be:")
+    for row in mended[:STUDENTS_SHOWN]:
+        told = [str(entry) for entry in row.repairs[:REPAIRS_SHOWN]]
+        more = len(row.repairs) - len(told)
+        print(f"  {shown(row.student)}: {' '.join(told)}{f' And {more} more.' if more else ''}")
+    if len(mended) > STUDENTS_SHOWN:
+        print(f"  {len(mended) - STUDENTS_SHOWN} students more, in the table's column repairs")
+
+
+def _short(points: float) -> str:
+    return f"{round(points, 2):g}"

@@ -295,6 +295,16 @@ def test_wrong_size(server, tmp_path):
         cifar10.fetch(tmp_path / folders.NAME, [server.url("good")])
 
 
+def test_reasons_are_words(server, archive, tmp_path, capsys):
+    """Is each server's failure one short reason, without a library's own repr?"""
+    urls = [server.url("nothing"), server.url("broken")]
+    with pytest.raises(cifar10.DownloadError) as caught:
+        cifar10.fetch(tmp_path / folders.NAME, urls, sha256(archive))
+    assert f"{urls[0]}: the server answers 404 Not Found\n" in str(caught.value)
+    assert f"{urls[1]}: the connection broke off\n" in str(caught.value)
+    assert "the connection broke off; trying again" in capsys.readouterr().err
+
+
 def test_no_network(tmp_path):
     """Is a server that cannot be reached named in plain words?"""
     url = "http://127.0.0.1:9/cifar.tar.gz"  # the discard port: nobody listens

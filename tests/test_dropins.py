@@ -174,3 +174,12 @@ def test_old_python_is_named_with_its_modern_form(dropin, line, said):
     assert outcome.points == 0.0
     assert said in outcome.summary and "cs231n/layers.py, line" in outcome.summary
     assert "deprecated" not in outcome.summary  # NumPy's own advice, in five lines
+
+
+def test_a_syntax_error_is_named_where_it_is(dropin):
+    """Is it the line that does not parse, in the checks of modules that import its file too?"""
+    path = dropin.folder / LAYERS
+    path.write_text(path.read_text() + "\n\ndef broken(:\n")
+    for name, outcome in grade(dropin.folder, "relu_forward", "affine_bn_relu").items():
+        assert "At cs231n/layers.py, line" in outcome.summary, name
+        assert "def broken(:" in outcome.summary, name

@@ -150,14 +150,13 @@ def describe(problem: BaseException, path: str) -> dict[str, str]:
     if isinstance(problem, AnswerError):
         return {"kind": "answer", "type": "", "message": str(problem)[:MAX_TEXT], "where": ""}
     kind = "stub" if isinstance(problem, NotImplementedError) else "raised"
-    where = ""
-    if isinstance(problem, SyntaxError):
-        kind = "import"
-        where = _place(problem.filename or "", problem.lineno or 0)
-    trace = problem.__traceback__
+    where, trace = "", problem.__traceback__
     while trace is not None:
         where = _place(trace.tb_frame.f_code.co_filename, trace.tb_lineno) or where
         trace = trace.tb_next
+    if isinstance(problem, SyntaxError):  # the line that does not parse, not the import of it
+        kind = "import"
+        where = _place(problem.filename or "", problem.lineno or 0) or where
     try:
         message = problem.msg if isinstance(problem, SyntaxError) else str(problem)
     except Exception:

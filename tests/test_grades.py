@@ -1,0 +1,30 @@
+"""The summary of grades in the terminal."""
+
+import pytest
+
+from grading import grades
+from grading.repair import Repair
+
+pytestmark = pytest.mark.fast
+
+
+def test_summary_is_short_for_a_large_class(capsys):
+    """Are points rounded, the checks that cost most named, and long lists of repairs cut?"""
+    repairs = [Repair("Dropout.ipynb", f"mended {i}.") for i in range(5)]
+    table = [
+        grades.Row(f"student{i}", {"relu": 1 / 3, "adam": 2.0}, {"relu": 1.0, "adam": 2.0},
+                   repairs=repairs)
+        for i in range(30)
+    ]  # fmt: skip
+    grades.show(table)
+    shown = capsys.readouterr().out
+    assert "2.33" in shown and "2.333" not in shown
+    assert "relu: by 30 of 30 students" in shown and "adam: by" not in shown
+    assert "Dropout.ipynb: mended 1. And 3 more." in shown and "mended 2." not in shown
+    assert "10 students more, in the table's column repairs" in shown
+
+
+def test_summary_of_a_name_with_control_codes(capsys):
+    """Is a name shown without what a terminal would obey?"""
+    grades.show([grades.Row("a\x1b[31mb", {}, {}, repairs=[Repair("", "mended.")])])
+    assert "\x1b" not in capsys.readouterr().out
