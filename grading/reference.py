@@ -22,7 +22,7 @@ def tensor(value: np.ndarray | float, grad: bool = False) -> Tensor:
 
 def _like(x: Tensor, value: np.ndarray) -> Tensor:
     """A tensor of `value` in the precision of x."""
-    return torch.tensor(value, dtype=x.dtype)
+    return torch.as_tensor(value, dtype=x.dtype)
 
 
 def value(function: Callable[..., Tensor], inputs: Sequence[np.ndarray]) -> np.ndarray:

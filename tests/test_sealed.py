@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -337,6 +338,27 @@ def test_any_answer_can_be_judged(data):
         return
     findings, _ = judge.judge_case(case, {**reply, "error": None})
     assert not any(finding.passed for finding in findings if finding.label in case.want)
+
+
+def test_no_answer_is_spread_out_over_its_question(solved):
+    """Does the judge take no more memory for an answer whose unit axes would broadcast?"""
+    long = np.ones((600_000, 1, 1), dtype=np.uint8)
+
+    def replies(check, cases, parts):
+        for case in cases:
+            names = {name for call in case.calls for name in (*call.returns, *call.echo)}
+            yield {**subject.lost(""), "error": None, "answers": dict.fromkeys(names, long)}
+
+    liar = SimpleNamespace(level="sealed", folder=solved, replies=replies)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + (2 << 30), before[1]))
+    try:
+        for check in ALL.values():
+            if not check.procedure:
+                assert judge.run(check, liar, 7, {}).points == 0.0
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def wire_and_back(value):
