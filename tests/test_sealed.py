@@ -476,6 +476,27 @@ def test_a_course_that_shares_no_folder_with_tmp(monkeypatch):
         shutil.rmtree(folder)
 
 
+@SEALED
+def test_a_course_in_a_folder_that_is_shown(monkeypatch):
+    """Are the masters of a course in /usr/local, or below an environment, out of sight?"""
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    try:
+        grading = folder / "course" / "grading"
+        shutil.copytree(isolation.HERE, grading / "sealed")
+        (grading / "solutions").mkdir()
+        isolation.readable_by_all(folder)
+        spec = importlib.util.spec_from_file_location("there", grading / "sealed" / "isolation.py")
+        monkeypatch.setitem(sys.modules, "there", there := importlib.util.module_from_spec(spec))
+        spec.loader.exec_module(there)
+        monkeypatch.setattr(sys, "prefix", str(folder))
+        for tree in (None, grading / "sealed"):
+            command = [*there.seal(tree, torch=False), "/bin/ls", str(grading)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert (done.stdout.split(), done.stderr) == (["sealed"], "")
+    finally:
+        shutil.rmtree(folder)
+
+
 def test_a_course_that_only_its_owner_may_read(solved, tmp_path):
     """Is a course unpacked under umask 077 graded as well as any, at the same level?"""
     for name in ("grading", "cs231n"):

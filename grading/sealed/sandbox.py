@@ -104,7 +104,8 @@ class Child:
         """A worker from the beginning, in a view of its own where there is a wall."""
         seal = [] if self.scratch else isolation.seal(self.tree, self.limits.torch)
         command = [*self.group.enter(), *seal, sys.executable, "-I", str(WORKER), str(self.tree)]
-        numbers = [requests, replies, *self._numbers(), int(self.limits.torch)]
+        sealed = int(not self.scratch)
+        numbers = [requests, replies, *self._numbers(), int(self.limits.torch), sealed]
         return Session(
             [*command, *map(str, numbers)],
             stdin=subprocess.DEVNULL,
