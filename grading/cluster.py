@@ -26,14 +26,13 @@ from grading import machine, overlay
 from grading.machine import ClusterError
 from grading.outcome import Outcome
 from grading.sealed import isolation
-from grading.store import Store
+from grading.store import Store, weights
 
 SCHEDULER = "DASK_SCHEDULER"  # environment variable: the address of a cluster's scheduler
 FIRST = 5.0  # seconds in which the scheduler must answer at first
 PATIENCE = 300.0  # and those to wait for one that went away, or for a machine that may grade
 GLANCE = 0.05  # seconds between two looks at what is done
 IN_FLIGHT = 1 << 29  # bytes of submissions that the scheduler holds at once
-WEIGHTS = (".safetensors", ".pt", ".pth")
 KEPT = "What was graded is kept: run the same command again"
 
 
@@ -230,12 +229,8 @@ class _Run:
 def packed(folder: Path) -> dict[str, bytes]:
     """Path -> bytes of all that is graded of a submission."""
     files = dict(overlay.collect(folder).content)
-    for place in (folder / "checkpoints", folder):
-        if place.is_dir() and not place.is_symlink():
-            for path in place.iterdir():
-                if path.is_file() and not path.is_symlink():
-                    if place != folder or path.suffix in WEIGHTS:
-                        files[path.relative_to(folder).as_posix()] = path.read_bytes()
+    for path in weights(folder):
+        files[path.relative_to(folder).as_posix()] = path.read_bytes()
     return files
 
 

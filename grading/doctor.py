@@ -47,7 +47,7 @@ def main() -> int:
     print(f"level: {level.name} ({level.reason})\n  {MEANING[level.name]}")
     limits = Limits()
     group = isolation.ControlGroup(limits.memory, limits.processes)
-    kernel, count = group.bounds_memory, bool(group.folders)
+    kernel, count = group.bounds_memory, group.bounds_processes
     group.remove()
     how = "a control group" if kernel else "the grader, which looks every 0.2 s"
     print(f"memory of a submission ({limits.memory >> 20} MB): bounded by {how}")

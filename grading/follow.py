@@ -2,7 +2,8 @@
 
 The mistake was charged at the forward. Where that forward is near the right one, a gradient that
 is exactly its derivative keeps its points. A forward that is far off earns its backward nothing:
-otherwise a constant and a zero would pass for a layer.
+otherwise a constant and a zero would pass for a layer. Nor does a gradient that is far off: that
+of a forward which rounds its inputs is 0 as well, and a forward may lie about its differences.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from grading.outcome import Finding, Outcome
 from grading.subject import Subject
 
 NEAR = 0.2  # how far the forward may be from the right one, relative to its size
+NEAR_GRADIENT = 0.6  # the same for the gradient; most known mistakes change it by less than 0.5
 H = 1e-5  # step of the central difference
 AGREES = 1e-5  # largest relative difference between derivative and gradient along a direction
 DIRECTIONS = 3
@@ -96,7 +98,9 @@ def _is_derivative(check: Check, subject: Subject, case: Case, label: str) -> bo
         out, gradient = np.float64(answers["out"]), np.float64(answers[label])
         if out.shape != own.out.shape or gradient.size != point.size:
             return False
-        if not np.linalg.norm(out - own.out) <= NEAR * np.linalg.norm(own.out):
+        if not _near(out, own.out, NEAR):
+            return False
+        if not _near(gradient, np.float64(case.want[label]), NEAR_GRADIENT):
             return False
         for k, direction in enumerate(directions):
             moved = (answers[f"out{k}+1"], answers[f"out{k}-1"])
@@ -111,3 +115,9 @@ def _is_derivative(check: Check, subject: Subject, case: Case, label: str) -> bo
     except (KeyError, TypeError, ValueError):
         return False
     return bool(reply["error"] is None)
+
+
+def _near(got: np.ndarray, right: np.ndarray, share: float) -> bool:
+    """Whether two arrays of as many entries differ by at most that share of the right one."""
+    difference = np.linalg.norm(got.ravel() - right.ravel())
+    return bool(difference <= share * np.linalg.norm(right))

@@ -23,6 +23,7 @@ from grading.sealed import isolation
 ENTROPY = "ENTROPY"  # environment variable: replay a class with this number
 STORED_ONLY = "CS231N_STORED_ONLY"  # environment variable: set while nbgrader only reads
 CHANGED = "what was handed in changed while it was read: run this again"
+WEIGHTS = (".safetensors", ".pt", ".pth")
 LEVEL = "LEVEL"  # environment variable: 'sealed' or 'process', how students' code is held
 # What a grade does not depend on; everything else in grading/ does change a grade.
 INDEPENDENT = (
@@ -131,13 +132,21 @@ def content(submission: Path) -> str:
     for name in sorted(found.content):
         digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
         digest.update(hashlib.sha256(found.content[name]).digest())
-    folder = submission / "checkpoints"
-    if folder.is_dir() and not folder.is_symlink():
-        for path in sorted(folder.iterdir()):
-            if path.is_file() and not path.is_symlink():
-                digest.update(path.name.encode("utf-8", "surrogateescape") + b"\0")
-                digest.update(_file_digest(path, path.stat().st_size, path.stat().st_mtime_ns))
+    for path in weights(submission):
+        name = path.relative_to(submission).as_posix()
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+        digest.update(_file_digest(path, path.stat().st_size, path.stat().st_mtime_ns))
     return digest.hexdigest()
+
+
+def weights(submission: Path) -> list[Path]:
+    """The files that a checkpoint is looked for among, in `checkpoints` and beside it."""
+    found = []
+    for place in (submission / "checkpoints", submission):
+        if place.is_dir() and not place.is_symlink():
+            files = [p for p in sorted(place.iterdir()) if p.is_file() and not p.is_symlink()]
+            found += [p for p in files if place != submission or p.suffix in WEIGHTS]
+    return found
 
 
 @cache

@@ -244,6 +244,19 @@ def test_a_forward_that_is_far_off_earns_its_backward_nothing():
 
 
 @pytest.mark.fast
+def test_a_forward_in_steps_earns_its_backward_nothing():
+    """Is a zero no gradient, although it is that of a forward which rounds its input?"""
+    steps = {
+        "layers:affine_forward": lambda x, w, b: (
+            np.round(x, 2).reshape(len(x), -1) @ np.round(w, 2) + np.round(b, 2), (x, w, b)
+        ),
+        "layers:affine_backward": lambda dout, cache: tuple(np.zeros_like(a) for a in cache),
+    }
+    found = outcomes(InPlace(steps), 21, ["affine_forward", "affine_backward"])
+    assert found["affine_backward"].points == 0
+
+
+@pytest.mark.fast
 def test_a_wrong_backward_of_a_wrong_forward_is_not_forgiven():
     """Does a backward that is wrong for its own forward too lose its points?"""
     functions = dict(BANK["batch norm: epsilon outside the root"].functions)

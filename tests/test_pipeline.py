@@ -430,8 +430,10 @@ def test_key_follows_content(tmp_path, monkeypatch):
     second = store.key(folder)
     (folder / "cs231n/layers.py").write_text("x = 2")
     third = store.key(folder)
+    (folder / "resnet18_cifar10.pt").write_bytes(b"1")  # looked for there too
+    beside = store.key(folder)
     monkeypatch.setenv("ENTROPY", "2")
-    assert len({first, second, third, store.key(folder)}) == 4
+    assert len({first, second, third, beside, store.key(folder)}) == 5
 
 
 @fast

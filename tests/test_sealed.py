@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -13,12 +14,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from test_wire import VALUES
 
-from grading import checkpoint, classroom, doctor, judge, parts, subject
+from grading import checkpoint, classroom, doctor, judge, parts, reference, subject
 from grading.checks import ALL, accuracy
 from grading.checks.dropout import mask_problem
 from grading.grade import grade_submission
@@ -30,6 +32,7 @@ SEALED = pytest.mark.skipif("sealed" not in LEVELS, reason="this machine cannot 
 QUICK = Limits(case_seconds=2.0)
 NAMES = ["affine_forward", "relu_forward", "sgd_momentum"]
 IMPORT = "import numpy as np\n"
+TRAINED = Path(__file__).parent / "data" / "resnet18_width16.safetensors"
 
 
 @pytest.fixture(params=LEVELS)
@@ -337,6 +340,27 @@ def test_any_answer_can_be_judged(data):
     assert not any(finding.passed for finding in findings if finding.label in case.want)
 
 
+def test_no_answer_is_spread_out_over_its_question(solved):
+    """Does the judge take no more memory for an answer whose unit axes would broadcast?"""
+    long = np.ones((600_000, 1, 1), dtype=np.uint8)
+
+    def replies(check, cases, parts):
+        for case in cases:
+            names = {name for call in case.calls for name in (*call.returns, *call.echo)}
+            yield {**subject.lost(""), "error": None, "answers": dict.fromkeys(names, long)}
+
+    liar = SimpleNamespace(level="sealed", folder=solved, replies=replies)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + (2 << 30), before[1]))
+    try:
+        for check in ALL.values():
+            if not check.procedure:
+                assert judge.run(check, liar, 7, {}).points == 0.0
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def wire_and_back(value):
     return wire.read(io.BytesIO(wire.encode(value)).read)
 
@@ -389,24 +413,36 @@ def test_a_part_is_not_the_exercise_itself(grade):
     assert outcomes["spatial_batchnorm_forward"].points == 0.0
 
 
-def test_labels_looked_up_are_no_accuracy(monkeypatch, cifar10_dir, tmp_path):
-    """Do answers from a table of the public test set's labels earn nothing?"""
+@pytest.mark.parametrize("lie", ["everywhere", "behind right answers", "behind a large bias"])
+def test_labels_looked_up_are_no_accuracy(monkeypatch, cifar10_dir, tmp_path, lie):
+    """Do answers from a table of the public test set's labels earn nothing, whatever is computed
+    beside them and whatever the weights hold?"""
     monkeypatch.setenv("CIFAR10_DIR", str(cifar10_dir))
     monkeypatch.setattr(accuracy, "IMAGES", 100)
     monkeypatch.setattr(accuracy, "BATCH", 50)
     monkeypatch.setattr(accuracy, "HELD_AGAINST", 20)
-    _, labels = checkpoint.evaluation_images(100, 7)
-    logits = np.eye(10, dtype=np.float32)[labels]
-    answers = {"logits0": logits[:50], "logits1": logits[50:], "again": logits[:50]}
-    reply = {"answers": answers, "error": None, "changed": [], "output": ""}
-    shapes, rng = checkpoint.expected_shapes(width=4), np.random.default_rng(0)
-    weights = {n: rng.random(shape, dtype=np.float32) for n, shape in shapes.items()}
-    save_file({n: np.asarray(w) for n, w in weights.items()}, tmp_path / checkpoint.NAMES[0])
-    liar = SimpleNamespace(folder=tmp_path, replies=lambda *_: iter([reply]))
-    check = ALL["resnet18_accuracy"]
-    assert accuracy.accuracy(check, liar, 7).points == 0.0
+    images, labels = checkpoint.evaluation_images(100, 7)
+    weights = checkpoint.read_weights(TRAINED)
+    if lie == "behind a large bias":
+        weights["fc.bias"] += 1e4
+    save_file(weights, tmp_path / checkpoint.NAMES[0])
+    x = torch.from_numpy(checkpoint.network_input(images))
+    right = reference.resnet18(x, weights, False).numpy()
+    looked_up = np.eye(10, dtype=np.float32)[labels] + np.float32(right.mean())
+    known = slice(0, 40) if lie == "behind right answers" else slice(0, 0)
+
+    def points(logits):
+        answers = {"logits0": logits[:50], "logits1": logits[50:], "again": logits[:50]}
+        reply = {"answers": answers, "error": None, "changed": [], "output": ""}
+        subject = SimpleNamespace(folder=tmp_path, replies=lambda *_: iter([reply]))
+        return accuracy.accuracy(ALL["resnet18_accuracy"], subject, 7)
+
+    told = looked_up.copy()
+    told[known] = right[known]
+    assert points(told).points == 0.0 and "does not answer as ResNet-18" in points(told).summary
+    assert "Accuracy" in points(right).summary
     monkeypatch.setattr(accuracy, "_answers_of", lambda *_: True)
-    assert accuracy.accuracy(check, liar, 7).points > 0.0
+    assert points(told).points > 0.0
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -436,6 +472,27 @@ def test_a_course_that_shares_no_folder_with_tmp(monkeypatch):
         assert not any(word.startswith("/tmp/") for word in command)
         done = subprocess.run([*command, "/bin/true"], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
+    finally:
+        shutil.rmtree(folder)
+
+
+@SEALED
+def test_a_course_in_a_folder_that_is_shown(monkeypatch):
+    """Are the masters of a course in /usr/local, or below an environment, out of sight?"""
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    try:
+        grading = folder / "course" / "grading"
+        shutil.copytree(isolation.HERE, grading / "sealed")
+        (grading / "solutions").mkdir()
+        isolation.readable_by_all(folder)
+        spec = importlib.util.spec_from_file_location("there", grading / "sealed" / "isolation.py")
+        monkeypatch.setitem(sys.modules, "there", there := importlib.util.module_from_spec(spec))
+        spec.loader.exec_module(there)
+        monkeypatch.setattr(sys, "prefix", str(folder))
+        for tree in (None, grading / "sealed"):
+            command = [*there.seal(tree, torch=False), "/bin/ls", str(grading)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert (done.stdout.split(), done.stderr) == (["sealed"], "")
     finally:
         shutil.rmtree(folder)
 

@@ -54,7 +54,7 @@ def _run(
         settings["dtype"] = np.dtype(settings["dtype"]).type
         return table["classifiers.fc_net:FullyConnectedNet"](hidden, **settings)
     if path == "tool:dropout_of":
-        mask = np.float64(given[call.returns[0]])
+        mask = np.float64(_drawn(given[call.returns[0]], args[1]))
         args[0].masks.append(mask)
         return mask
     if path == "tool:call_with_tensors":
@@ -63,9 +63,18 @@ def _run(
     if path.startswith("tool:"):
         return getattr(tools, path[5:])(*args)
     if path == "layers:dropout_forward":
-        out = np.asarray(given[call.returns[0]])
+        out = _drawn(given[call.returns[0]], args[0])
         return out, np.float64(out) / np.float64(args[0])
     return table[path](*args, **kwargs)
+
+
+def _drawn(given: Any, like: np.ndarray) -> np.ndarray:
+    """A student's answer that a mask is derived from. ValueError where its shape is another: it
+    would be spread out over the question's, to any size."""
+    found = np.asarray(given)
+    if found.shape != like.shape:
+        raise ValueError(f"an answer of shape {found.shape} to a question of {like.shape}")
+    return found
 
 
 def flat(answers: Mapping[str, Any]) -> Flat:

@@ -23,6 +23,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+COURSE = HERE.parents[1]
 NOBODY = "65534"
 SCRATCH = "/scratch"
 TREE = "/tree"  # where a zygote's worker has its own
@@ -69,8 +70,9 @@ def level() -> Level:
         return Level("none", "this system cannot limit a process")
     if not shutil.which("bwrap"):
         return Level("process", f"bubblewrap is not installed ({INSTALL})")
-    seen = "import numpy, os, socket; assert os.getpid() < 9 and os.getuid() == 65534; "
-    seen += f"open({str(HERE / 'worker.py')!r}).close()"
+    seen = "import numpy, os, runpy, socket; assert os.getpid() < 9 and os.getuid() == 65534; "
+    seen += f"open({str(HERE / 'worker.py')!r}).close(); "
+    seen += f"runpy.run_path({str(HERE / 'calls.py')!r})['refuse']()"
     probe = [*seal(HERE, torch=False), sys.executable, "-I", "-c", seen]
     try:
         done = subprocess.run(probe, capture_output=True, text=True, timeout=60)
@@ -119,20 +121,26 @@ def _view(tree: Path | None, torch: bool, worker: Path = HERE) -> list[str]:
     view = ["--perms", "0755", "--dir", "/etc"]
     for folder in SYSTEM:
         view += ["--ro-bind-try", folder, folder]
-    wanted = dict.fromkeys(
-        os.path.realpath(p) for p in (sys.base_prefix, sys.prefix, HERE, tree) if p
-    )
-    folders = [Path(p) for p in wanted if not Path(p).is_relative_to("/usr")]
+    shown = [os.path.realpath(p) for p in (sys.base_prefix, sys.prefix)]
+    # A course in a folder that is shown (/usr/local, conda's) is covered: its masters, its grades.
+    covered = [COURSE] if any(COURSE.is_relative_to(p) for p in (*SYSTEM, *shown)) else []
+    wanted = dict.fromkeys([*shown, *(os.path.realpath(p) for p in (HERE, tree) if p)])
+    folders = [
+        path
+        for path in map(Path, wanted)
+        if not path.is_relative_to("/usr") or covered and path.is_relative_to(COURSE)
+    ]
     made: set[Path] = set()
-    for folder in folders:
+    for folder in sorted([*folders, *covered]):
         for parent in [*reversed(folder.parents)][1:]:
             # bubblewrap would copy the parent's permissions: /root is closed to nobody.
-            if parent not in made and not any(parent.is_relative_to(f) for f in folders):
-                view += ["--perms", "0755", "--dir", str(parent)]
-                made.add(parent)
-    for folder in sorted(folders):
+            view += ["--perms", "0755", "--dir", str(parent)] if parent not in made else []
+            made.add(parent)
         source = worker if folder == HERE else folder
-        view += ["--ro-bind", str(source), str(folder)]
+        view += ["--tmpfs"] if folder in covered else ["--ro-bind", str(source)]
+        view += [str(folder)]
+    for folder in covered:
+        view += ["--remount-ro", str(folder)]
     if not torch:
         for package in _torch_folders():
             # Closed: what one submission wrote there, the next one of a zygote would find.
@@ -162,8 +170,12 @@ def readable_by_all(folder: Path) -> None:
 
 @cache
 def _torch_folders() -> list[str]:
-    folders = [Path(p) / name for p in sys.path if p for name in ("torch", "torchvision")]
-    return [str(folder.resolve()) for folder in folders if folder.is_dir()]
+    """Where torch is, in this environment or in another one that the view shows."""
+    places = [Path(p) for p in sys.path if p]
+    for prefix in (sys.prefix, sys.base_prefix, "/usr", "/usr/local"):
+        places += Path(prefix).glob("lib*/python3*/*-packages")
+    folders = [place / name for place in places for name in ("torch", "torchvision")]
+    return sorted({str(folder.resolve()) for folder in folders if folder.is_dir()})
 
 
 def environment(home: str = SCRATCH) -> dict[str, str]:
@@ -183,7 +195,8 @@ def environment(home: str = SCRATCH) -> dict[str, str]:
 
 
 class ControlGroup:
-    """A memory and process limit for a child and all that it starts, where cgroups allow one.
+    """Limits of memory and processes for a child and all that it starts, where cgroups allow them,
+    and no more of the processors than another child has, however many processes share it.
 
     Version 1 or 2 is found by trying; `folders` is empty where neither can be written. Groups are
     named by the grader's process, so that those of one that was killed are taken away by the next.
@@ -197,6 +210,7 @@ class ControlGroup:
             (root, {"memory.max": memory, "memory.swap.max": 0, "pids.max": processes}),
             (root / "memory", {"memory.limit_in_bytes": memory}),
             (root / "pids", {"pids.max": processes}),
+            (root / "cpu", {}),
         ):
             self._make(parent / name, files)
 
@@ -221,7 +235,14 @@ class ControlGroup:
     @cached_property
     def bounds_memory(self) -> bool:
         """Whether the kernel holds the memory of the whole group to its limit."""
-        files = ("memory.max", "memory.limit_in_bytes")
+        return self._bounds("memory.max", "memory.limit_in_bytes")
+
+    @property
+    def bounds_processes(self) -> bool:
+        """Whether it holds the number of the group's processes and threads to its limit."""
+        return self._bounds("pids.max")
+
+    def _bounds(self, *files: str) -> bool:
         return any((folder / file).exists() for folder in self.folders for file in files)
 
     def add(self, process: int) -> None:

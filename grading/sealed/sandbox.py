@@ -98,13 +98,14 @@ class Child:
             os.close(request_out)
             os.close(reply_in)
         os.set_blocking(self._requests, False)
-        self._task = 0
+        self._task, self._closed = 0, False
 
     def _started(self, requests: int, replies: int) -> Session:
         """A worker from the beginning, in a view of its own where there is a wall."""
         seal = [] if self.scratch else isolation.seal(self.tree, self.limits.torch)
         command = [*self.group.enter(), *seal, sys.executable, "-I", str(WORKER), str(self.tree)]
-        numbers = [requests, replies, *self._numbers(), int(self.limits.torch)]
+        sealed = int(not self.scratch)
+        numbers = [requests, replies, *self._numbers(), int(self.limits.torch), sealed]
         return Session(
             [*command, *map(str, numbers)],
             stdin=subprocess.DEVNULL,
@@ -141,6 +142,9 @@ class Child:
 
     def close(self) -> None:
         """Kill the child and whatever it started; safe to call again."""
+        if self._closed:
+            return  # its numbers may be those of another child by now
+        self._closed = True
         self.process.kill()
         for descriptor in (self._requests, self._replies):
             os.close(descriptor)

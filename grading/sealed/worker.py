@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 
-def _beside(name: str) -> types.ModuleType:
+def beside(name: str) -> types.ModuleType:
     """The module of that name in this folder: by file, since -I keeps the folder off the path."""
     full_name = f"grading.sealed.{name}"
     if full_name not in sys.modules:
@@ -35,7 +35,7 @@ def _beside(name: str) -> types.ModuleType:
     return sys.modules[full_name]
 
 
-wire = _beside("wire")
+wire = beside("wire")
 
 PACKAGE = "cs231n"
 MAX_TEXT = 2000  # characters of a student's output or message that go on
@@ -88,7 +88,7 @@ def find(path: str, owner: Any) -> tuple[Callable[..., Any], str]:
     """The function that a path names: "layers:affine_forward", ".loss" of `owner`, or a tool."""
     module_name, _, name = path.partition(":")
     if module_name == "tool":
-        return getattr(_beside("tools"), name), name
+        return getattr(beside("tools"), name), name
     if path.startswith("."):
         found = getattr(owner, path[1:])
         return (found if callable(found) else lambda: found), path[1:]
@@ -243,7 +243,7 @@ class _Line:
 def serve(tree: str, requests: int, replies: int) -> None:
     """Answer tasks until the parent closes the line."""
     line = _Line(requests, replies)
-    noted = _beside("notes").watch(tree)
+    noted = beside("notes").watch(tree)
     sys.path.insert(0, tree)
     sys.dont_write_bytecode = True
     line.write({"ready": True})
@@ -306,9 +306,11 @@ def leave_keyring() -> None:
 
 
 if __name__ == "__main__":
-    *numbers, torch_allowed = map(int, sys.argv[4:10])
+    *numbers, torch_allowed, sealed = map(int, sys.argv[4:11])
     leave_keyring()
     limit(*numbers)
+    if sealed:
+        beside("calls").refuse()
     if not torch_allowed:
         sys.modules.update(torch=None, torchvision=None)  # as if they were not installed
     serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -32,6 +32,7 @@ SPEC = importlib.util.spec_from_file_location(
 )
 worker = sys.modules[SPEC.name] = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(worker)
+calls = worker.beside("calls")
 
 NOBODY = 65534
 TREE, SCRATCH = "/tree", "/scratch"
@@ -141,7 +142,7 @@ def _furnish() -> None:
     _mount("none", "/", RECURSIVE | PRIVATE)
     _mount("proc", "/proc", NO_SUID | NO_DEV | NO_EXEC)
     _mount("tmpfs", "/dev/pts", NO_SUID | NO_DEV | NO_EXEC | READ_ONLY, "mode=0755")
-    _mount("tmpfs", SCRATCH, NO_SUID | NO_DEV, f"size={64 << 20},mode=0755")
+    _mount("tmpfs", SCRATCH, NO_SUID | NO_DEV, f"size={64 << 20},nr_inodes=4096,mode=0755")
     _mount("tmpfs", TREE, NO_SUID | NO_DEV, "mode=0755")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         flags = struct.pack("16sH14x", b"lo", UP)
@@ -191,6 +192,7 @@ def _work(requests: int, replies: int, limits: list[int]) -> NoReturn:
         os.chdir(SCRATCH)
         sys.argv[:] = [worker.__file__, TREE, str(requests), str(replies)]
         worker.limit(*limits)
+        calls.refuse()
         _draw_anew()
         worker.serve(TREE, requests, replies)
         status = 0
