@@ -19,6 +19,7 @@ from threadpoolctl import ThreadpoolController
 from .im2col import col2im_indices, im2col_indices, output_size
 
 BLOCK_BYTES = 1 << 20
+FEW_CHANNELS = 16
 
 
 def conv_forward_fast(x, w, b, conv_param):
@@ -31,18 +32,13 @@ def conv_forward_fast(x, w, b, conv_param):
     F, _, HH, WW = w.shape
     H_out, W_out = output_size(H, HH, pad, stride), output_size(W, WW, pad, stride)
     out = np.empty((N, F, H_out, W_out), dtype=np.result_type(x, w))
-    # Unrolling the kernel's rows too costs HH times the copies and saves HH - 1 sums.
-    rows = HH if stride > 1 or C * WW < 64 else 1
-    kernels = [w[:, :, i : i + rows].reshape(F, -1) for i in range(0, HH, rows)]
-
-    def forward(blocks):
-        for block in blocks:
-            x_block = _padded(x[block].transpose(1, 2, 0, 3), pad)
-            y = _convolve(_columns(x_block, rows, WW, stride), kernels, H_out)
-            y += b[:, None]
-            out[block] = y.reshape(F, H_out, -1, W_out).transpose(2, 0, 1, 3)
-
-    _in_blocks(forward, N, C * rows * WW * H_out * W_out * out.itemsize)
+    forward = _forward_by_columns if C < FEW_CHANNELS else _forward_by_rows
+    height = HH if C < FEW_CHANNELS else 1
+    _in_blocks(
+        lambda blocks: forward(blocks, x, w, b, conv_param, out),
+        N,
+        C * height * WW * H_out * W_out * out.itemsize,
+    )
     return out, (x, w, conv_param)
 
 
@@ -50,100 +46,152 @@ def conv_backward_fast(dout, cache):
     """Gradients dx, dw, db of conv_forward_fast; dout (N, F, H', W')."""
     x, w, conv_param = cache
     F, C, HH, WW = w.shape
-    pad = conv_param["pad"]
-    unrolls_dout = conv_param["stride"] == 1 and 2 * C >= F and pad < min(HH, WW)
-    gradients = _gradients_by_columns_of_dout if unrolls_dout else _gradients_by_columns_of_x
+    few = C < FEW_CHANNELS
+    backward = _backward_by_columns if few else _backward_by_rows
+    width = C * HH * WW if few else F * WW
     dx = np.empty(x.shape, dtype=np.result_type(dout, w))
-    width = F * WW if unrolls_dout else C * HH * WW
-    bytes_per_image = width * dout.shape[2] * dout.shape[3] * dx.itemsize
     parts = _in_blocks(
-        lambda blocks: gradients(blocks, dout, x, w, conv_param, dx), len(x), bytes_per_image
+        lambda blocks: backward(blocks, dout, x, w, conv_param, dx),
+        len(x),
+        width * dout.shape[2] * dout.shape[3] * dx.itemsize,
     )
     dw, db = (sum(part) for part in zip(*parts, strict=True))
     return dx, dw, db
 
 
-def _gradients_by_columns_of_dout(blocks, dout, x, w, conv_param, dx):
-    """Fill dx[block] for each block; returns the blocks' dw and db. For stride 1.
-
-    dx is then a convolution too, of dout with the kernel turned by half a turn, and the columns
-    of dout which that takes serve dw as well.
-    """
-    pad = conv_param["pad"]
-    F, C, HH, WW = w.shape
-    _, _, H, W = x.shape
-    turned = w[:, :, ::-1, ::-1].transpose(2, 1, 0, 3).reshape(HH, C, F * WW)
-    dw = np.zeros((HH, C, F * WW), dtype=dx.dtype)  # turned, like the kernels
-    db = np.zeros(F, dtype=dx.dtype)
+def _forward_by_columns(blocks, x, w, b, conv_param, out):
+    """Fill out[block] for each block by a product of w with all receptive fields."""
+    _, F, H_out, W_out = out.shape
+    kernel = w.reshape(F, -1)
     for block in blocks:
-        y = dout[block].transpose(1, 2, 0, 3)  # (F, H', n, W')
-        db += y.sum(axis=(1, 2, 3))
-        y_block = _padded(y, HH - 1 - pad, WW - 1 - pad)
-        cols = _columns(y_block, 1, WW, 1)
-        dx_block = _convolve(cols, turned, H)
-        dx[block] = dx_block.reshape(C, H, -1, W).transpose(2, 0, 1, 3)
-        x_block = x[block].transpose(1, 2, 0, 3).reshape(C, -1)  # (C, H * n * W)
-        for i in range(HH):
-            dw[i] += x_block @ _rows(cols, i, H).T
-    dw = dw.reshape(HH, C, F, WW)[::-1, :, :, ::-1]
-    return dw.transpose(2, 1, 0, 3), db
+        cols = _columns(x[block], w.shape[2:], conv_param)
+        y = out[block].reshape(-1, F, H_out * W_out)
+        np.matmul(kernel, cols, out=y)
+        y += b[:, None]
 
 
-def _gradients_by_columns_of_x(blocks, dout, x, w, conv_param, dx):
-    """Fill dx[block] for each block; returns the blocks' dw and db. For any stride."""
+def _backward_by_columns(blocks, dout, x, w, conv_param, dx):
+    """Fill dx[block] for each block; returns the blocks' dw and db."""
     stride, pad = conv_param["stride"], conv_param["pad"]
     F, C, HH, WW = w.shape
     _, _, H, W = x.shape
     _, _, H_out, W_out = dout.shape
     kernel = w.reshape(F, -1)
-    dw = np.zeros(kernel.shape, dtype=dx.dtype)
+    dw = np.zeros(kernel.T.shape, dtype=dx.dtype)
     db = np.zeros(F, dtype=dx.dtype)
     for block in blocks:
-        x_block = _padded(x[block].transpose(1, 2, 0, 3), pad)
-        y = dout[block].transpose(1, 2, 0, 3).reshape(F, -1)  # (F, H' * n * W')
-        db += y.sum(axis=1)
-        dw += y @ _rows(_columns(x_block, HH, WW, stride), 0, H_out).T
-        fields = (kernel.T @ y).reshape(C, HH, WW, H_out, -1, W_out)
-        dx_block = np.zeros(x_block.shape, dtype=dx.dtype)
+        y = dout[block].reshape(-1, F, H_out * W_out)
+        db += y.sum(axis=(0, 2))
+        cols = _columns(x[block], (HH, WW), conv_param)
+        for image, of_image in zip(cols, y, strict=True):
+            dw += image @ of_image.T
+        fields = (kernel.T @ y).reshape(-1, C, HH, WW, H_out, W_out)
+        padded = np.zeros((len(y), C, H + 2 * pad, W + 2 * pad), dtype=dx.dtype)
         for i in range(HH):
             for j in range(WW):
                 down = slice(i, i + stride * H_out, stride)
                 right = slice(j, j + stride * W_out, stride)
-                dx_block[:, down, :, right] += fields[:, i, j]
-        dx[block] = dx_block[:, pad : pad + H, :, pad : pad + W].transpose(2, 0, 1, 3)
-    return dw.reshape(w.shape), db
+                padded[:, :, down, right] += fields[:, :, i, j]
+        dx[block] = padded[:, :, pad : pad + H, pad : pad + W]
+    return dw.T.reshape(w.shape), db
 
 
-def _padded(x, pad_rows, pad_columns=None):
-    """x (C, H, n, W) with zeros around each image."""
-    if pad_columns is None:
-        pad_columns = pad_rows
-    if pad_rows == pad_columns == 0:
-        return x
-    C, H, n, W = x.shape
-    padded = np.zeros((C, H + 2 * pad_rows, n, W + 2 * pad_columns), dtype=x.dtype)
-    padded[:, pad_rows : pad_rows + H, :, pad_columns : pad_columns + W] = x
-    return padded
+def _columns(x, field, conv_param):
+    """Receptive fields of x (n, C, H, W): (n, C * HH * WW, H' * W')."""
+    stride, pad = conv_param["stride"], conv_param["pad"]
+    n, C, H, W = x.shape
+    padded = np.zeros((n, C, H + 2 * pad, W + 2 * pad), dtype=x.dtype)
+    padded[:, :, pad : pad + H, pad : pad + W] = x
+    windows = sliding_window_view(padded, field, axis=(2, 3))[:, :, ::stride, ::stride]
+    _, _, H_out, W_out, HH, WW = windows.shape
+    return windows.transpose(0, 1, 4, 5, 2, 3).reshape(n, C * HH * WW, H_out * W_out)
 
 
-def _columns(x, HH, WW, stride):
-    """Receptive fields of x (C, H, n, W): (C * HH * WW, H', n * W')."""
-    fields = sliding_window_view(x, (HH, WW), axis=(1, 3))[:, ::stride, :, ::stride]
-    C, H_out, n, W_out, _, _ = fields.shape
-    return fields.transpose(0, 4, 5, 1, 2, 3).reshape(C * HH * WW, H_out, n * W_out)
+def _forward_by_rows(blocks, x, w, b, conv_param, out):
+    """Fill out[block] for each block, by a product for each row of the kernel."""
+    stride, pad = conv_param["stride"], conv_param["pad"]
+    F, C, HH, WW = w.shape
+    _, _, H_out, W_out = out.shape
+    kernels = w.transpose(2, 3, 1, 0).reshape(HH, WW * C, F)
+    for block in blocks:
+        rows = _rows(x[block], stride, -pad, (W_out - 1) * stride + WW)
+        cols = _row_windows(rows, WW, stride)  # (stride, ., n * W', WW * C)
+        y = np.empty((H_out, cols.shape[2], F), dtype=out.dtype)
+        y[...] = b
+        for i, kernel in enumerate(kernels):
+            phase, there, here = _matching_rows(i - pad, stride, H_out, x.shape[2])
+            y[here] += (cols[phase, there].reshape(-1, WW * C) @ kernel).reshape(y[here].shape)
+        out[block] = y.reshape(H_out, -1, W_out, F).transpose(1, 3, 0, 2)
 
 
-def _rows(cols, first, count):
-    """The matrix (C * HH * WW, count * n * W') of some output rows of the columns, a view."""
-    return cols[:, first : first + count].reshape(len(cols), -1)
+def _backward_by_rows(blocks, dout, x, w, conv_param, dx):
+    """Fill dx[block] for each block; returns the blocks' dw and db."""
+    stride, pad = conv_param["stride"], conv_param["pad"]
+    F, C, HH, WW = w.shape
+    _, _, H, W = x.shape
+    _, _, H_out, W_out = dout.shape
+    # Groups of `stride` pixels of x, from the first to the last that holds one, and the kernel
+    # cut into groups too
+    first, last = pad // stride, (pad + W - 1) // stride
+    groups, across = last - first + 1, -(-WW // stride)
+    kernels = np.zeros((HH, across * stride, C, F), dtype=w.dtype)
+    kernels[:, :WW] = w.transpose(2, 3, 1, 0)
+    kernels = kernels.reshape(HH, across, stride * C, F)[:, ::-1].transpose(0, 1, 3, 2)
+    kernels = kernels.reshape(HH, across * F, stride * C)
+    dw = np.zeros(kernels.shape, dtype=dx.dtype)
+    db = np.zeros(F, dtype=dx.dtype)
+    for block in blocks:
+        y = _rows(dout[block], 1, first - across + 1, groups + across - 1)
+        cols = _row_windows(y, across, 1)[0]  # (H', n * groups, across * F)
+        db += dout[block].sum(axis=(0, 2, 3))
+        rows = _rows(x[block], stride, first * stride - pad, groups * stride)
+        drows = np.zeros_like(rows, dtype=dx.dtype)
+        flat, dflat = (a.reshape(*a.shape[:2], -1, stride * C) for a in (rows, drows))
+        for i, kernel in enumerate(kernels):
+            phase, there, here = _matching_rows(i - pad, stride, H_out, H)
+            y_cols = cols[here].reshape(-1, across * F)
+            dflat[phase, there] += (y_cols @ kernel).reshape(dflat[phase, there].shape)
+            dw[i] += y_cols.T @ flat[phase, there].reshape(-1, stride * C)
+        left = pad - first * stride
+        for phase in range(stride):
+            part = drows[phase, : len(range(phase, H, stride)), :, left : left + W]
+            dx[block, :, phase::stride] = part.transpose(1, 3, 0, 2)
+    dw = dw.reshape(HH, across, F, stride, C)[:, ::-1].transpose(2, 4, 0, 1, 3)
+    return dw.reshape(F, C, HH, across * stride)[..., :WW], db
 
 
-def _convolve(cols, kernels, H_out):
-    """Sum over kernel rows i of kernels[i] @ (columns i rows further down): (F, H' * n * W')."""
-    out = kernels[0] @ _rows(cols, 0, H_out)
-    for i in range(1, len(kernels)):
-        out += kernels[i] @ _rows(cols, i, H_out)
-    return out
+def _rows(x, stride, first, width):
+    """x (n, C, H, W) as rows (stride, ., n, width, C), the columns from `first`, zeros outside.
+
+    Row h stands at [h % stride, h // stride].
+    """
+    n, C, H, W = x.shape
+    rows = np.zeros((stride, -(-H // stride), n, width, C), dtype=x.dtype)
+    left, right = max(first, 0), min(first + width, W)
+    # A distance between channels that is no power of 2 lets the cache hold all of them.
+    staged = np.empty((n, C, H * W + 16), dtype=x.dtype)
+    staged[:, :, : H * W] = x.reshape(n, C, H * W)
+    x = staged[:, :, : H * W].reshape(n, C, H, W)
+    for phase in range(stride):
+        part = x[:, :, phase::stride, left:right].transpose(2, 0, 3, 1)
+        rows[phase, : len(part), :, left - first : right - first] = part
+    return rows
+
+
+def _row_windows(rows, width, stride):
+    """Windows of `width` columns of rows (s, h, n, W, C): (s, h, n * W', width * C)."""
+    s, h, n, W, C = rows.shape
+    windows = sliding_window_view(rows, width, axis=3)[:, :, :, ::stride]
+    return windows.transpose(0, 1, 2, 3, 5, 4).reshape(s, h, -1, width * C)
+
+
+def _matching_rows(offset, stride, H_out, H):
+    """Which rows of x (phase, slice) meet which rows of out (slice): row r meets r * stride + offset."""
+    shift, phase = divmod(offset, stride)
+    count = len(range(phase, H, stride))
+    first = max(0, -shift)
+    last = max(first, min(H_out, count - shift))
+    return phase, slice(first + shift, last + shift), slice(first, last)
 
 
 def _in_blocks(work, N, bytes_per_image):
