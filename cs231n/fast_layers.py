@@ -32,12 +32,13 @@ def conv_forward_fast(x, w, b, conv_param):
     F, _, HH, WW = w.shape
     H_out, W_out = output_size(H, HH, pad, stride), output_size(W, WW, pad, stride)
     out = np.empty((N, F, H_out, W_out), dtype=np.result_type(x, w))
-    forward = _forward_by_columns if C < FEW_CHANNELS else _forward_by_rows
-    height = HH if C < FEW_CHANNELS else 1
+    by_columns = _takes_columns(w)
+    forward = _forward_by_columns if by_columns else _forward_by_rows
+    width = C * HH * WW if by_columns else C * WW
     _in_blocks(
         lambda blocks: forward(blocks, x, w, b, conv_param, out),
         N,
-        C * height * WW * H_out * W_out * out.itemsize,
+        width * H_out * W_out * out.itemsize,
     )
     return out, (x, w, conv_param)
 
@@ -46,9 +47,9 @@ def conv_backward_fast(dout, cache):
     """Gradients dx, dw, db of conv_forward_fast; dout (N, F, H', W')."""
     x, w, conv_param = cache
     F, C, HH, WW = w.shape
-    few = C < FEW_CHANNELS
-    backward = _backward_by_columns if few else _backward_by_rows
-    width = C * HH * WW if few else F * WW
+    by_columns = _takes_columns(w)
+    backward = _backward_by_columns if by_columns else _backward_by_rows
+    width = C * HH * WW if by_columns else F * WW
     dx = np.empty(x.shape, dtype=np.result_type(dout, w))
     parts = _in_blocks(
         lambda blocks: backward(blocks, dout, x, w, conv_param, dx),
@@ -57,6 +58,12 @@ def conv_backward_fast(dout, cache):
     )
     dw, db = (sum(part) for part in zip(*parts, strict=True))
     return dx, dw, db
+
+
+def _takes_columns(w):
+    """Whether receptive fields are small enough to be copied as a whole."""
+    _, C, HH, WW = w.shape
+    return C < FEW_CHANNELS or HH == WW == 1
 
 
 def _forward_by_columns(blocks, x, w, b, conv_param, out):
@@ -168,10 +175,11 @@ def _rows(x, stride, first, width):
     n, C, H, W = x.shape
     rows = np.zeros((stride, -(-H // stride), n, width, C), dtype=x.dtype)
     left, right = max(first, 0), min(first + width, W)
-    # A distance between channels that is no power of 2 lets the cache hold all of them.
-    staged = np.empty((n, C, H * W + 16), dtype=x.dtype)
-    staged[:, :, : H * W] = x.reshape(n, C, H * W)
-    x = staged[:, :, : H * W].reshape(n, C, H, W)
+    if H * W % 256 == 0:
+        # With a power of 2 between the channels, a cache can hold few of them at a time.
+        staged = np.empty((n, C, H * W + 16), dtype=x.dtype)
+        staged[:, :, : H * W] = x.reshape(n, C, H * W)
+        x = staged[:, :, : H * W].reshape(n, C, H, W)
     for phase in range(stride):
         part = x[:, :, phase::stride, left:right].transpose(2, 0, 3, 1)
         rows[phase, : len(part), :, left - first : right - first] = part
@@ -196,24 +204,35 @@ def _matching_rows(offset, stride, H_out, H):
 
 def _in_blocks(work, N, bytes_per_image):
     """Results of work(blocks) from each thread; blocks are slices that share out N images."""
-    if N * bytes_per_image <= BLOCK_BYTES:  # done sooner than threads can be started
+    if N * bytes_per_image <= BLOCK_BYTES:  # done sooner than another thread wakes up
         return [work([slice(0, N)])]
     cores = _cores()
     size = max(1, min(BLOCK_BYTES // bytes_per_image, -(-N // cores)))
     blocks = iter([slice(start, start + size) for start in range(0, N, size)])
-    threads = min(cores, -(-N // size))
-    if threads <= 1:
+    others = min(cores, -(-N // size)) - 1
+    if others == 0:
         return [work(blocks)]
     # The threads take the next block each from the same iterator. One BLAS thread in each of
     # ours: BLAS's own would fight over the cores with them.
-    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, [blocks] * threads))
+    with _blas().limit(limits=1, user_api="blas"):
+        working = [_threads(others).submit(work, blocks) for _ in range(others)]
+        return [work(blocks), *(thread.result() for thread in working)]
 
 
 def _cores():
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@functools.cache
+def _threads(count):
+    """Threads that wait for work: to start new ones takes longer than a small layer."""
+    return ThreadPoolExecutor(count)
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's threads
+    os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 @functools.cache
