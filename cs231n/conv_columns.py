@@ -28,8 +28,9 @@ def backward(blocks, dout, x, w, conv_param, dx):
     for block in blocks:
         y = dout[block].reshape(-1, F, H_out * W_out)
         db += y.sum(axis=(0, 2))
-        for cols, y_of_image in zip(_columns(x[block], w.shape[2:], conv_param), y, strict=True):
-            dw += cols @ y_of_image.T
+        images = zip(_columns(x[block], w.shape[2:], conv_param), y, strict=True)
+        dw += sum(cols @ y_of_image.T for cols, y_of_image in images)
+        del images  # and with it the columns: those of dx take as much memory
         if dx is not None:
             _add_up(kernel.T @ y, w.shape[2:], dout.shape[2:], conv_param, dx[block])
     return dw.T.reshape(w.shape), db

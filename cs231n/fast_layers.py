@@ -49,9 +49,9 @@ def conv_backward_fast(dout, cache):
 
 
 def _way(w):
-    """The module that is faster for this kernel."""
-    _, C, HH, WW = w.shape
-    return conv_columns if C < 16 or HH == WW == 1 else conv_rows
+    """The module that is faster for this kernel, or that takes less memory for many filters."""
+    F, C, HH, WW = w.shape
+    return conv_columns if C < 16 or HH == WW == 1 or F > C * HH else conv_rows
 
 
 def conv_forward_im2col(x, w, b, conv_param):
