@@ -1,48 +1,32 @@
 """Convolution and max pooling in NumPy without a loop over images or pixels.
 
 Every function takes and returns what its naive namesake in layers.py does. The `_fast` ones cut
-the batch into blocks that fit into a core's cache and share them among threads: NumPy lets other
-threads run while it copies or multiplies matrices.
-
-Within a block the axes are (channel, row, image, column), written (C, H, n, W) below. Then the
-images of a block make one matrix product, and any range of rows is a slice of the matrix.
+the batch into blocks that fit into a core's cache and share them among threads (blocks.py).
 """
-
-import functools
-import os
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from threadpoolctl import ThreadpoolController
 
+from . import conv_columns, conv_rows
+from .blocks import in_blocks
 from .im2col import col2im_indices, im2col_indices, output_size
-
-BLOCK_BYTES = 1 << 20
 
 
 def conv_forward_fast(x, w, b, conv_param):
     """Convolution: x (N, C, H, W), w (F, C, HH, WW), b (F,) give out (N, F, H', W') and a cache.
 
+    With conv_param["needs_dx"] False the backward leaves dx out: None, not a gradient. The first
+    layer of a network can do without.
     Raises ValueError when shapes do not fit together, or the kernel into the padded images.
     """
-    stride, pad = conv_param["stride"], conv_param["pad"]
     N, F, H_out, W_out = _convolved_shape(x, w, conv_param)
     _check_shape("b", b, (F,))
     _, C, HH, WW = w.shape
     out = np.empty((N, F, H_out, W_out), dtype=np.result_type(x, w))
-    # Unrolling the kernel's rows too costs HH times the copies and saves HH - 1 sums.
-    rows = HH if stride > 1 or C * WW < 64 else 1
-    kernels = [w[:, :, i : i + rows].reshape(F, -1) for i in range(0, HH, rows)]
-
-    def forward(blocks):
-        for block in blocks:
-            x_block = _padded(x[block].transpose(1, 2, 0, 3), pad)
-            y = _convolve(_columns(x_block, rows, WW, stride), kernels, H_out)
-            y += b[:, None]
-            out[block] = y.reshape(F, H_out, -1, W_out).transpose(2, 0, 1, 3)
-
-    _in_blocks(forward, N, C * rows * WW * H_out * W_out * out.itemsize)
+    way = _way(w)
+    unrolled = C * WW if way is conv_rows else C * HH * WW
+    bytes_per_image = unrolled * H_out * W_out * out.itemsize
+    in_blocks(lambda blocks: way.forward(blocks, x, w, b, conv_param, out), N, bytes_per_image)
     return out, (x, w, conv_param)
 
 
@@ -53,128 +37,24 @@ def conv_backward_fast(dout, cache):
     """
     x, w, conv_param = cache
     _check_shape("dout", dout, _convolved_shape(x, w, conv_param))
-    F, C, HH, WW = w.shape
-    pad = conv_param["pad"]
-    unrolls_dout = conv_param["stride"] == 1 and 2 * C >= F and pad < min(HH, WW)
-    gradients = _gradients_by_columns_of_dout if unrolls_dout else _gradients_by_columns_of_x
-    dx = np.empty(x.shape, dtype=np.result_type(dout, w))
-    width = F * WW if unrolls_dout else C * HH * WW
-    bytes_per_image = width * dout.shape[2] * dout.shape[3] * dx.itemsize
-    parts = _in_blocks(
-        lambda blocks: gradients(blocks, dout, x, w, conv_param, dx), len(x), bytes_per_image
+    N, F, H_out, W_out = dout.shape
+    _, C, HH, WW = w.shape
+    needs_dx = conv_param.get("needs_dx", True)
+    dx = np.empty(x.shape, dtype=np.result_type(dout, w)) if needs_dx else None
+    way = _way(w)
+    unrolled = F * WW if way is conv_rows else C * HH * WW
+    bytes_per_image = unrolled * H_out * W_out * dout.itemsize
+    parts = in_blocks(
+        lambda blocks: way.backward(blocks, dout, x, w, conv_param, dx), N, bytes_per_image
     )
     dw, db = (sum(part) for part in zip(*parts, strict=True))
     return dx, dw, db
 
 
-def _gradients_by_columns_of_dout(blocks, dout, x, w, conv_param, dx):
-    """Fill dx[block] for each block; returns the blocks' dw and db. For stride 1.
-
-    dx is then a convolution too, of dout with the kernel turned by half a turn, and the columns
-    of dout which that takes serve dw as well.
-    """
-    pad = conv_param["pad"]
+def _way(w):
+    """The module that is faster for this kernel, or that takes less memory for many filters."""
     F, C, HH, WW = w.shape
-    _, _, H, W = x.shape
-    turned = w[:, :, ::-1, ::-1].transpose(2, 1, 0, 3).reshape(HH, C, F * WW)
-    dw = np.zeros((HH, C, F * WW), dtype=dx.dtype)  # turned, like the kernels
-    db = np.zeros(F, dtype=dx.dtype)
-    for block in blocks:
-        y = dout[block].transpose(1, 2, 0, 3)  # (F, H', n, W')
-        db += y.sum(axis=(1, 2, 3))
-        y_block = _padded(y, HH - 1 - pad, WW - 1 - pad)
-        cols = _columns(y_block, 1, WW, 1)
-        dx_block = _convolve(cols, turned, H)
-        dx[block] = dx_block.reshape(C, H, -1, W).transpose(2, 0, 1, 3)
-        x_block = x[block].transpose(1, 2, 0, 3).reshape(C, -1)  # (C, H * n * W)
-        for i in range(HH):
-            dw[i] += x_block @ _rows(cols, i, H).T
-    dw = dw.reshape(HH, C, F, WW)[::-1, :, :, ::-1]
-    return dw.transpose(2, 1, 0, 3), db
-
-
-def _gradients_by_columns_of_x(blocks, dout, x, w, conv_param, dx):
-    """Fill dx[block] for each block; returns the blocks' dw and db. For any stride."""
-    stride, pad = conv_param["stride"], conv_param["pad"]
-    F, C, HH, WW = w.shape
-    _, _, H, W = x.shape
-    _, _, H_out, W_out = dout.shape
-    kernel = w.reshape(F, -1)
-    dw = np.zeros(kernel.shape, dtype=dx.dtype)
-    db = np.zeros(F, dtype=dx.dtype)
-    for block in blocks:
-        x_block = _padded(x[block].transpose(1, 2, 0, 3), pad)
-        y = dout[block].transpose(1, 2, 0, 3).reshape(F, -1)  # (F, H' * n * W')
-        db += y.sum(axis=1)
-        dw += y @ _rows(_columns(x_block, HH, WW, stride), 0, H_out).T
-        fields = (kernel.T @ y).reshape(C, HH, WW, H_out, -1, W_out)
-        dx_block = np.zeros(x_block.shape, dtype=dx.dtype)
-        for i in range(HH):
-            for j in range(WW):
-                down = slice(i, i + stride * H_out, stride)
-                right = slice(j, j + stride * W_out, stride)
-                dx_block[:, down, :, right] += fields[:, i, j]
-        dx[block] = dx_block[:, pad : pad + H, :, pad : pad + W].transpose(2, 0, 1, 3)
-    return dw.reshape(w.shape), db
-
-
-def _padded(x, pad_rows, pad_columns=None):
-    """x (C, H, n, W) with zeros around each image."""
-    if pad_columns is None:
-        pad_columns = pad_rows
-    if pad_rows == pad_columns == 0:
-        return x
-    C, H, n, W = x.shape
-    padded = np.zeros((C, H + 2 * pad_rows, n, W + 2 * pad_columns), dtype=x.dtype)
-    padded[:, pad_rows : pad_rows + H, :, pad_columns : pad_columns + W] = x
-    return padded
-
-
-def _columns(x, HH, WW, stride):
-    """Receptive fields of x (C, H, n, W): (C * HH * WW, H', n * W')."""
-    fields = sliding_window_view(x, (HH, WW), axis=(1, 3))[:, ::stride, :, ::stride]
-    C, H_out, n, W_out, _, _ = fields.shape
-    return fields.transpose(0, 4, 5, 1, 2, 3).reshape(C * HH * WW, H_out, n * W_out)
-
-
-def _rows(cols, first, count):
-    """The matrix (C * HH * WW, count * n * W') of some output rows of the columns, a view."""
-    return cols[:, first : first + count].reshape(len(cols), -1)
-
-
-def _convolve(cols, kernels, H_out):
-    """Sum over kernel rows i of kernels[i] @ (columns i rows further down): (F, H' * n * W')."""
-    out = kernels[0] @ _rows(cols, 0, H_out)
-    for i in range(1, len(kernels)):
-        out += kernels[i] @ _rows(cols, i, H_out)
-    return out
-
-
-def _in_blocks(work, N, bytes_per_image):
-    """Results of work(blocks) from each thread; blocks are slices that share out N images."""
-    if N * bytes_per_image <= BLOCK_BYTES:  # done sooner than threads can be started
-        return [work([slice(0, N)])]
-    cores = _cores()
-    size = max(1, min(BLOCK_BYTES // bytes_per_image, -(-N // cores)))
-    blocks = iter([slice(start, start + size) for start in range(0, N, size)])
-    threads = min(cores, -(-N // size))
-    if threads <= 1:
-        return [work(blocks)]
-    # The threads take the next block each from the same iterator. One BLAS thread in each of
-    # ours: BLAS's own would fight over the cores with them.
-    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, [blocks] * threads))
-
-
-def _cores():
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@functools.cache
-def _blas():
-    return ThreadpoolController()
+    return conv_columns if C < 16 or HH == WW == 1 or F > C * HH else conv_rows
 
 
 def conv_forward_im2col(x, w, b, conv_param):
@@ -247,7 +127,7 @@ def max_pool_forward_fast(x, pool_param):
             _first_maxima(_shifts(x[block], 3, WW, stride), across, best_column[block])
             _first_maxima(_shifts(across, 2, HH, stride), out[block], best_row[block])
 
-    _in_blocks(forward, N, 2 * x.nbytes // max(N, 1))
+    in_blocks(forward, N, 2 * x.nbytes // max(N, 1))
     return out, (x.shape, pool_param, best_row, best_column)
 
 
@@ -267,7 +147,7 @@ def max_pool_backward_fast(dout, cache):
             _give_back(dout[block], best_row[block], dacross, 2, HH, stride)
             _give_back(dacross, best_column[block], dx[block], 3, WW, stride)
 
-    _in_blocks(backward, shape[0], 2 * dx.nbytes // max(shape[0], 1))
+    in_blocks(backward, shape[0], 2 * dx.nbytes // max(shape[0], 1))
     return dx
 
 

@@ -30,8 +30,11 @@ TASK_FILES = (
 GIVEN = (
     "cs231n/__init__.py",
     "cs231n/averaging.py",
+    "cs231n/blocks.py",
     "cs231n/budget.py",
     "cs231n/classifiers/__init__.py",
+    "cs231n/conv_columns.py",
+    "cs231n/conv_rows.py",
     "cs231n/curves.py",
     "cs231n/data_utils.py",
     "cs231n/distributed.py",

@@ -1,13 +1,15 @@
 """The fast layers: always the numbers of the naive ones."""
 
+import multiprocessing
 import tracemalloc
+from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cs231n import fast_layers, layers
+from cs231n import blocks, conv_columns, conv_rows, fast_layers, layers
 from cs231n.im2col import col2im_indices, get_im2col_indices, im2col_indices
 
 CONVOLUTIONS = ["fast", "im2col", "strides"]
@@ -37,17 +39,26 @@ def pooling(kind):
     return (getattr(fast_layers, f"max_pool_{way}_{kind}") for way in ("forward", "backward"))
 
 
+def drawn(N, C, size, F, field, stride, pad, seed=0):
+    """(x, w, b, conv_param) of these sizes."""
+    rng = np.random.default_rng(seed)
+    x, w, b = (rng.normal(size=shape) for shape in ((N, C, *size), (F, C, *field), F))
+    return x, w, b, {"stride": stride, "pad": pad}
+
+
 @st.composite
 def convolutions(draw):
-    """(x, w, b, conv_param), with images and kernels that need not be square."""
+    """(x, w, b, conv_param), with images and kernels that need not be square.
+
+    Seldom many channels: the naive layers are slow.
+    """
     small = st.integers(1, 4)
-    N, C, F, HH, WW, stride = (draw(small) for _ in range(6))
+    N, F, HH, WW, stride = (draw(small) for _ in range(5))
+    C = draw(small | st.just(17))
     pad = draw(st.integers(0, 3))
     H = draw(st.integers(max(1, HH - 2 * pad), 9))
     W = draw(st.integers(max(1, WW - 2 * pad), 9))
-    rng = np.random.default_rng(draw(st.integers(0, 1000)))
-    x, w, b = (rng.normal(size=shape) for shape in ((N, C, H, W), (F, C, HH, WW), F))
-    return x, w, b, {"stride": stride, "pad": pad}
+    return drawn(N, C, (H, W), F, (HH, WW), stride, pad, draw(st.integers(0, 1000)))
 
 
 @st.composite
@@ -68,6 +79,34 @@ def test_convolution(kind, case):
         call(*convolution(kind), *case),
         call(layers.conv_forward_naive, layers.conv_backward_naive, *case),
     )
+
+
+@pytest.mark.parametrize("block_bytes", [1, blocks.BLOCK_BYTES])
+@pytest.mark.parametrize("way", [conv_columns, conv_rows])
+@given(case=convolutions())
+@example(case=drawn(2, 3, (16, 16), 2, (5, 5), stride=1, pad=2))  # 256 pixels stand apart
+@example(case=drawn(2, 3, (5, 7), 2, (2, 3), stride=3, pad=4))  # whole fields are padding
+@example(case=drawn(3, 2, (7, 9), 3, (1, 1), stride=3, pad=1))  # rows and columns without a window
+@example(case=drawn(1, 17, (4, 4), 19, (7, 7), stride=2, pad=3))
+def test_both_ways_to_convolve(way, block_bytes, case):
+    """Are both right for shapes that the other one takes, in one block or in one an image?"""
+    expected = call(layers.conv_forward_naive, layers.conv_backward_naive, *case)
+    with (
+        mock.patch.object(fast_layers, "_way", lambda w: way),
+        mock.patch.object(blocks, "BLOCK_BYTES", block_bytes),
+    ):
+        assert_equal_numbers(call(*convolution("fast"), *case), expected)
+
+
+@pytest.mark.parametrize("way", [conv_columns, conv_rows])
+def test_no_gradient_of_images(way):
+    """Are dw and db the same where dx is not wanted, and dx None?"""
+    x, w, b, param = drawn(3, 4, (6, 5), 2, (3, 3), stride=2, pad=1)
+    with mock.patch.object(fast_layers, "_way", lambda w: way):
+        _, _, dw, db = call(*convolution("fast"), x, w, b, param)
+        _, dx, *without = call(*convolution("fast"), x, w, b, {**param, "needs_dx": False})
+    assert dx is None
+    assert_equal_numbers(without, (dw, db))
 
 
 @pytest.mark.parametrize("kind", POOLINGS)
@@ -98,14 +137,12 @@ def test_pooling_by_reshape_needs_tiles(height, width, stride):
 
 
 @pytest.mark.parametrize("layout", ["float32", "transposed", "sliced", "batch"])
+@pytest.mark.parametrize("channels", [3, 16])
 @pytest.mark.parametrize("kind", CONVOLUTIONS)
-def test_convolution_layouts(kind, layout):
+def test_convolution_layouts(kind, channels, layout):
     """Do other dtypes, memory orders and batches of many blocks give the same numbers?"""
-    rng = np.random.default_rng(0)
-    x, w, b = rng.normal(size=(6, 3, 9, 8)), rng.normal(size=(5, 3, 3, 3)), rng.normal(size=5)
-    param = {"stride": 1, "pad": 1}
-    if layout == "batch":
-        x = rng.normal(size=(300, 3, 9, 8))
+    N = 300 if layout == "batch" else 6
+    x, w, b, param = drawn(N, channels, (9, 8), 5, (3, 3), stride=1, pad=1)
     expected = call(layers.conv_forward_naive, layers.conv_backward_naive, x, w, b, param)
     if layout == "float32":
         x, w, b = (array.astype(np.float32) for array in (x, w, b))
@@ -129,19 +166,41 @@ def test_pooling_keeps_float32(kind):
     assert_equal_numbers(call(*pooling(kind), *case), expected)
 
 
-def test_memory():
-    """Does a large batch take less memory, besides its results, than twice its columns would?"""
-    x = np.ones((256, 16, 16, 16), dtype=np.float32)
-    w, b = np.ones((16, 16, 3, 3), dtype=np.float32), np.ones(16, dtype=np.float32)
-    columns = x.nbytes * 9
+@pytest.mark.parametrize(
+    "N, C, F, size, field",
+    [
+        (256, 16, 16, 16, 3),
+        (64, 3, 32, 32, 7),
+        (64, 128, 64, 16, 1),
+        (64, 32, 32, 8, 5),
+        (2, 32, 32, 128, 3),
+        (2, 16, 128, 64, 3),
+    ],
+)
+def test_memory(N, C, F, size, field):
+    """Does a convolution take less memory, besides its results, than twice its columns would?"""
+    x = np.ones((N, C, size, size), dtype=np.float32)
+    w, b = np.ones((F, C, field, field), dtype=np.float32), np.ones(F, dtype=np.float32)
+    columns = x.nbytes * field**2
     tracemalloc.start()
-    out, cache = fast_layers.conv_forward_fast(x, w, b, {"stride": 1, "pad": 1})
+    out, cache = fast_layers.conv_forward_fast(x, w, b, {"stride": 1, "pad": field // 2})
     forward = tracemalloc.get_traced_memory()[1] - out.nbytes
     tracemalloc.reset_peak()
     dx, _, _ = fast_layers.conv_backward_fast(out, cache)
     backward = tracemalloc.get_traced_memory()[1] - out.nbytes - dx.nbytes
     tracemalloc.stop()
     assert forward < 2 * columns and backward < 2 * columns
+
+
+def test_a_forked_process():
+    """Does a process that was forked after a convolution convolve with threads of its own?"""
+    case = drawn(300, 3, (9, 8), 5, (3, 3), stride=1, pad=1)
+    expected, _ = fast_layers.conv_forward_fast(*case)
+    with mock.patch.object(blocks, "BLOCK_BYTES", 1 << 12):
+        fast_layers.conv_forward_fast(*case)
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            out, _ = pool.apply_async(fast_layers.conv_forward_fast, case).get(timeout=60)
+    np.testing.assert_array_equal(out, expected)
 
 
 def test_arguments_stay():

@@ -1,0 +1,62 @@
+"""Convolution as one matrix product with whole receptive fields, for images of few channels.
+
+The fields are columns of a matrix for each image, and the product is the output as it stands in
+memory. A kernel of 1x1 is a case of this too: its columns are the images.
+"""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+
+def forward(blocks, x, w, b, conv_param, out):
+    """Fill out[block] for each block."""
+    _, F, H_out, W_out = out.shape
+    kernel = w.reshape(F, -1)
+    for block in blocks:
+        cols = _columns(x[block], w.shape[2:], conv_param)
+        y = out[block].reshape(len(cols), F, H_out * W_out)
+        np.matmul(kernel, cols, out=y)
+        y += b[:, None]
+
+
+def backward(blocks, dout, x, w, conv_param, dx):
+    """Fill dx[block] for each block, unless dx is None; returns the blocks' dw and db."""
+    _, F, H_out, W_out = dout.shape
+    kernel = w.reshape(F, -1)
+    dw = np.zeros(kernel.T.shape, dtype=np.result_type(dout, x))
+    db = np.zeros(F, dtype=dout.dtype)
+    for block in blocks:
+        y = dout[block].reshape(-1, F, H_out * W_out)
+        db += y.sum(axis=(0, 2))
+        images = zip(_columns(x[block], w.shape[2:], conv_param), y, strict=True)
+        dw += sum(cols @ y_of_image.T for cols, y_of_image in images)
+        del images  # and with it the columns: those of dx take as much memory
+        if dx is not None:
+            _add_up(kernel.T @ y, w.shape[2:], dout.shape[2:], conv_param, dx[block])
+    return dw.T.reshape(w.shape), db
+
+
+def _columns(x, field, conv_param):
+    """Receptive fields of x (n, C, H, W): (n, C * HH * WW, H' * W')."""
+    stride, pad = conv_param["stride"], conv_param["pad"]
+    n, C, H, W = x.shape
+    padded = np.zeros((n, C, H + 2 * pad, W + 2 * pad), dtype=x.dtype)
+    padded[:, :, pad : pad + H, pad : pad + W] = x
+    windows = sliding_window_view(padded, field, axis=(2, 3))[:, :, ::stride, ::stride]
+    _, _, H_out, W_out, HH, WW = windows.shape
+    return windows.transpose(0, 1, 4, 5, 2, 3).reshape(n, C * HH * WW, H_out * W_out)
+
+
+def _add_up(dcols, field, positions, conv_param, dx):
+    """Fill dx (n, C, H, W) from gradients of the columns: the transpose of _columns."""
+    stride, pad = conv_param["stride"], conv_param["pad"]
+    n, C, H, W = dx.shape
+    (HH, WW), (H_out, W_out) = field, positions
+    fields = dcols.reshape(n, C, HH, WW, H_out, W_out)
+    padded = np.zeros((n, C, H + 2 * pad, W + 2 * pad), dtype=dx.dtype)
+    for i in range(HH):
+        for j in range(WW):
+            down = slice(i, i + stride * H_out, stride)
+            right = slice(j, j + stride * W_out, stride)
+            padded[:, :, down, right] += fields[:, :, i, j]
+    dx[...] = padded[:, :, pad : pad + H, pad : pad + W]
