@@ -205,12 +205,12 @@ known(
 
 _TERMS = {
     "the mean's term forgotten": (
-        "The mean of the batch depends on every x, so it has a path of its own to dx, and that "
+        "The mean depends on every x that it is of, so it has a path of its own to dx, and that "
         "one is missing.",
         {"mean": constant},
     ),
     "the variance's term forgotten": (
-        "The variance of the batch depends on every x, so it has a path of its own to dx, and "
+        "The variance depends on every x that it is of, so it has a path of its own to dx, and "
         "that one is missing.",
         {"var": constant},
     ),
@@ -344,6 +344,29 @@ known(
             d2=lambda g, dout, inputs: dout.sum(axis=1),
         )
     ),
+)
+
+
+
+
+def _one_symbol(g: np.ndarray, dout: np.ndarray, inputs: list[np.ndarray]) -> np.ndarray:
+    """dx by a derivation that writes one letter for x and for the normalised x."""
+    x, gamma, _ = inputs
+    D, mean = x.shape[1], x.mean(axis=1, keepdims=True)
+    std = np.sqrt(x.var(axis=1, keepdims=True) + 1e-5)
+    dx_hat, centred = dout * gamma, _hat(x) - mean
+    dvar = (dx_hat * centred).sum(axis=1, keepdims=True) * -0.5 / std**3
+    dmean = -(dx_hat / std).sum(axis=1, keepdims=True)
+    dmean += dvar * (-2 * centred).mean(axis=1, keepdims=True)
+    return dx_hat / std + dvar * 2 * centred / D + dmean / D
+
+
+known(
+    "layer norm: one symbol for x and the normalised x",
+    "Mean and variance are of x before it was normalised, and so are their terms in dx: a printed "
+    "derivation that writes one letter for both is misleading.",
+    "layernorm_backward",
+    layernorm(grads=changed(d0=_one_symbol)),
 )
 
 

@@ -260,10 +260,15 @@ def _pool(definition: Any) -> Any:
     return lambda x, param: (partial(definition, **param), [x])
 
 
+def _routed(x: Any, out: Any, chosen: Any) -> Any:
+    """`out`, with its gradient to the `chosen` pixels of its windows, (N, C, H, W, H', W')."""
+    return out.detach() + (chosen * (x - x.detach())[..., None, None]).sum(dim=(2, 3))
+
+
 def _assigning_pool(x: Any, pool_height: int, pool_width: int, stride: int) -> Any:
     """Max pooling in whose gradient the last window that saw a pixel alone counts."""
-    out = F.max_pool2d(x, (pool_height, pool_width), stride=stride)
-    N, C, H, W = x.shape
+    out, first = F.max_pool2d(x, (pool_height, pool_width), stride=stride, return_indices=True)
+    H, W = x.shape[2:]
     last = {}
     for i, j in np.ndindex(*out.shape[2:]):
         for k, l in np.ndindex(pool_height, pool_width):
@@ -271,8 +276,18 @@ def _assigning_pool(x: Any, pool_height: int, pool_width: int, stride: int) -> A
     windows = torch.zeros(H, W, *out.shape[2:], dtype=x.dtype)
     for (row, column), (i, j) in last.items():
         windows[row, column, i, j] = 1
-    chosen = (x[..., None, None] == out[:, :, None, None]) * windows
-    return out.detach() + (chosen * (x - x.detach())[..., None, None]).sum(dim=(2, 3))
+    pixels = torch.arange(H * W).reshape(H, W, 1, 1)
+    return _routed(x, out, (pixels == first[:, :, None, None]) * windows)
+
+
+def _all_maxima_pool(x: Any, pool_height: int, pool_width: int, stride: int) -> Any:
+    """Max pooling whose gradient goes whole to every pixel that equals its window's maximum."""
+    out = F.max_pool2d(x, (pool_height, pool_width), stride=stride)
+    windows = torch.zeros(*x.shape[2:], *out.shape[2:], dtype=x.dtype)
+    for i, j in np.ndindex(*out.shape[2:]):
+        top, left = i * stride, j * stride
+        windows[top : top + pool_height, left : left + pool_width, i, j] = 1
+    return _routed(x, out, (x[..., None, None] == out[:, :, None, None]) * windows)
 
 
 known(
@@ -323,6 +338,13 @@ known(
     "that one.",
     "max_pool_backward_naive",
     pool(back=_pool(_mean_pool)),
+)
+known(
+    "max pooling: gradient to all the maxima",
+    "Where several values of a window are equally large, each gets the whole gradient here: of "
+    "what went on once, the gradient comes back once.",
+    "max_pool_backward_naive",
+    pool(back=_pool(_all_maxima_pool)),
 )
 known(
     "max pooling: gradient assigned where windows overlap",

@@ -74,10 +74,18 @@ known(
     relu(grads=changed(d0=lambda g, dout, inputs: dout * (dout > 0))),
 )
 known(
-    "ReLU: no gate",
-    "Where the input was negative, ReLU's output does not depend on it: nothing goes back there.",
+    "ReLU: no gate, or one on the output",
+    "Where the input was negative, ReLU's output does not depend on it: nothing goes back there. A "
+    "gate that asks the output for its sign never closes, since no output is negative.",
     "relu_backward",
     relu(grads=changed(d0=lambda g, dout, inputs: dout)),
+)
+known(
+    "ReLU: gate open at 0",
+    "ReLU has no derivative at exactly 0, and 0 is what is taken there: only what is above 0 lets "
+    "the gradient through.",
+    "relu_backward",
+    relu(grads=changed(d0=lambda g, dout, inputs: dout * (inputs[0] >= 0))),
 )
 known(
     "ReLU: value for indicator",

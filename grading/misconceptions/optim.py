@@ -78,6 +78,17 @@ known(
     momentum(_rate_outside),
 )
 known(
+    "momentum: learning rate twice",
+    "The learning rate is in the velocity already: the step adds the velocity as it is.",
+    "sgd_momentum",
+    momentum(
+        lambda w, dw, learning_rate, **s: {
+            **(found := reference.sgd_momentum(w, dw, learning_rate=learning_rate, **s)),
+            "next_w": w + learning_rate * found["velocity"],
+        }
+    ),
+)
+known(
     "momentum: meaning turned round",
     "momentum is the share of the velocity that is kept, not the share that is lost.",
     "sgd_momentum",
@@ -148,6 +159,16 @@ def _divided(cache: Callable[..., Any], root: Callable[..., Any] = np.sqrt) -> A
     return step
 
 
+def _rate_in_state(cache: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
+    """A step of AdaGrad or RMSProp whose state is of learning_rate * dw."""
+
+    def step(w: Any, dw: Any, learning_rate: Any, epsilon: Any, **state: Any) -> Any:
+        s = cache(state["cache"], learning_rate * dw, state.get("decay_rate"))
+        return {"next_w": w - learning_rate * dw / (np.sqrt(s) + epsilon), "cache": s}
+
+    return step
+
+
 def _old_state(step: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     def made(w: Any, dw: Any, learning_rate: Any, epsilon: Any, cache: Any, **more: Any) -> Any:
         settings = {"learning_rate": learning_rate, "epsilon": epsilon, "cache": cache, **more}
@@ -175,6 +196,13 @@ known(
     "AdaGrad forgets nothing: its state is a sum. A decaying mean makes it RMSProp.",
     "adagrad",
     adagrad(_divided(lambda s, dw, decay: 0.99 * s + 0.01 * dw**2)),
+)
+known(
+    "AdaGrad: learning rate inside the state",
+    "The state is a sum of squared gradients: the learning rate scales the step, not what is "
+    "remembered.",
+    "adagrad",
+    adagrad(_rate_in_state(lambda s, new, decay: s + new**2)),
 )
 known(
     "AdaGrad: state not written back",
@@ -211,6 +239,13 @@ known(
     "The step is divided by the root of the mean square, which has the unit of a gradient.",
     "rmsprop",
     rmsprop(_divided(lambda s, dw, decay: decay * s + (1 - decay) * dw**2, root=lambda s: s)),
+)
+known(
+    "RMSProp: learning rate inside the state",
+    "The state is a mean of squared gradients: the learning rate scales the step, not what is "
+    "remembered.",
+    "rmsprop",
+    rmsprop(_rate_in_state(lambda s, new, decay: decay * s + (1 - decay) * new**2)),
 )
 known(
     "RMSProp: state not written back",
@@ -294,6 +329,19 @@ known(
     adam(
         lambda w, dw, beta1, beta2, **s: reference.adam(w, dw, beta1=beta2, beta2=beta1, **s)
     ),
+)
+def _scaled_moments(w: Any, dw: Any, learning_rate: Any, m: Any, **s: Any) -> dict[str, Any]:
+    found = reference.adam(w, dw, learning_rate=learning_rate, m=m, **s)
+    m = s["beta1"] * m + (1 - s["beta1"]) * learning_rate * dw
+    root = np.sqrt(found["v"] / (1 - s["beta2"] ** found["t"])) + s["epsilon"]
+    return {**found, "m": m, "next_w": w - m / (1 - s["beta1"] ** found["t"]) / root}
+
+
+known(
+    "Adam: learning rate inside the state",
+    "m is a mean of gradients: the learning rate scales the step, not what is remembered.",
+    "adam",
+    adam(_scaled_moments),
 )
 known(
     "Adam: corrected moments written back",
