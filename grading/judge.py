@@ -76,7 +76,7 @@ def _followed(
     if culprits and check.parts:
         again, asked_again = _judged(check, subject, cases, parts=True)
         if again.points > outcome.points:
-            remark = f"Judged with a right {' and '.join(culprits)} in the place of yours."
+            remark = f"Judged with a right {', '.join(culprits)} in the place of yours."
             outcome = replace(again, remarks=(*again.remarks, remark))
             asked, parts = asked_again, True
     if not outcome.passed and check.forward in culprits:

@@ -109,7 +109,7 @@ def _ties_case(rng: np.random.Generator) -> Case:
         right = np.allclose(handed_on, dout, rtol=1e-6, atol=1e-9)
         return "" if right else "dx of a window with equal maxima does not sum to its dout"
 
-    return law_alone(case, Law("dx of equal maxima", doubled))
+    return law_alone(case, Law("dx", doubled))
 
 
 # The three-layer network ------------------------------------------------------------------------

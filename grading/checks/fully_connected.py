@@ -74,7 +74,7 @@ def _zeros_case(rng: np.random.Generator) -> Case:
         through = np.isclose(dx[x == 0], dout[x == 0], rtol=1e-6)
         return "dx has the gradient where x is exactly 0; 0 is taken there" if any(through) else ""
 
-    return law_alone(case, Law("dx where x is 0", open_at_zero))
+    return law_alone(case, Law("dx", open_at_zero))
 
 
 def _softmax_case(
