@@ -209,7 +209,8 @@ def summary(check: Check, findings: Sequence[Finding], replies: Sequence[Reply])
         files = ", ".join(check.exercises)
         return f"Not written yet ({files}); see notebooks/{check.notebook}.ipynb."
     prefix = "" if core else "Right on the usual inputs, not at an edge. "
-    return f"{prefix}{first.case}: {first.message}."
+    stop = "" if first.message.endswith((".", "?", "!")) else "."
+    return f"{prefix}{first.case}: {first.message}{stop}"
 
 
 def error_text(error: Mapping[str, str]) -> str:

@@ -23,7 +23,7 @@ from grading.misconceptions.right import table
 from grading.misconceptions.words import in_words
 from grading.outcome import Finding, Outcome
 
-MORE = "That is not all that is wrong: see below."
+MORE = "That does not explain all that is wrong."
 Asked = tuple[Case, Mapping[str, Any], Sequence[Finding]]  # a case, its reply, what was found
 
 
