@@ -41,7 +41,7 @@ def main() -> int:
         outcomes = _outcomes(chosen.folder, chosen.names, entropy, progress)
     if chosen.names:
         for outcome in outcomes.values():
-            print(report.text(outcome, color=sys.stdout.isatty()))
+            print(report.for_terminal(outcome))
     else:
         _table(outcomes)
     print(f"entropy {entropy} (--entropy draws the same inputs again)")
@@ -85,7 +85,10 @@ def _table(outcomes: dict[str, Outcome]) -> None:
         if unwritten:
             table.add_row(" ", "·", f"not written yet: {', '.join(unwritten)}")
         console.print(table)
-    console.print(f"\n{_points(outcomes.values())} points by checks so far.")
+    console.print(
+        f"\n{_points(outcomes.values())} points by checks so far. Written answers are marked by "
+        "hand, and not counted here."
+    )
     next_one = next((name for name, found in outcomes.items() if not found.passed), None)
     if next_one:
         console.print(

@@ -76,7 +76,7 @@ def _followed(
     if culprits and check.parts:
         again, asked_again = _judged(check, subject, cases, parts=True)
         if again.points > outcome.points:
-            remark = f"Judged with a right {' and '.join(culprits)} in the place of yours."
+            remark = f"Judged with a right {', '.join(culprits)} in the place of yours."
             outcome = replace(again, remarks=(*again.remarks, remark))
             asked, parts = asked_again, True
     if not outcome.passed and check.forward in culprits:
@@ -209,7 +209,8 @@ def summary(check: Check, findings: Sequence[Finding], replies: Sequence[Reply])
         files = ", ".join(check.exercises)
         return f"Not written yet ({files}); see notebooks/{check.notebook}.ipynb."
     prefix = "" if core else "Right on the usual inputs, not at an edge. "
-    return f"{prefix}{first.case}: {first.message}."
+    stop = "" if first.message.endswith((".", "?", "!")) else "."
+    return f"{prefix}{first.case}: {first.message}{stop}"
 
 
 def error_text(error: Mapping[str, str]) -> str:

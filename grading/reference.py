@@ -246,7 +246,8 @@ def nesterov(
     return {"next_w": w - momentum * velocity + (1 + momentum) * after, "velocity": after}
 
 
-def _scaled(step: np.ndarray, square: np.ndarray, epsilon: float) -> dict[str, np.ndarray]:
+def scaled(step: np.ndarray, square: np.ndarray, epsilon: float) -> dict[str, np.ndarray]:
+    """A step divided by the root of a mean or sum of squares, in both forms that are in use."""
     return {
         "epsilon outside the root": step / (np.sqrt(square) + epsilon),
         "epsilon inside the root": step / np.sqrt(square + epsilon),
@@ -258,7 +259,7 @@ def adagrad(
 ) -> dict[str, Any]:
     """Duchi et al. 2011: the state is the sum of all squared gradients."""
     cache = cache + dw**2
-    steps = _scaled(learning_rate * dw, cache, epsilon)
+    steps = scaled(learning_rate * dw, cache, epsilon)
     return {"next_w": {name: w - step for name, step in steps.items()}, "cache": cache}
 
 
@@ -272,7 +273,7 @@ def rmsprop(
 ) -> dict[str, Any]:
     """Tieleman & Hinton 2012, lecture 6.5: a decaying mean of squared gradients."""
     cache = decay_rate * cache + (1 - decay_rate) * dw**2
-    steps = _scaled(learning_rate * dw, cache, epsilon)
+    steps = scaled(learning_rate * dw, cache, epsilon)
     return {"next_w": {name: w - step for name, step in steps.items()}, "cache": cache}
 
 
@@ -291,7 +292,7 @@ def adam(
     t = t + 1
     m = beta1 * m + (1 - beta1) * dw
     v = beta2 * v + (1 - beta2) * dw**2
-    steps = _scaled(learning_rate * m / (1 - beta1**t), v / (1 - beta2**t), epsilon)
+    steps = scaled(learning_rate * m / (1 - beta1**t), v / (1 - beta2**t), epsilon)
     return {"next_w": {name: w - step for name, step in steps.items()}, "m": m, "v": v, "t": t}
 
 

@@ -6,7 +6,11 @@ What holds takes a line a case. What does not is said once, with all the cases t
 from __future__ import annotations
 
 import html as escape_html
+import os
 import re
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -118,10 +122,10 @@ def _kind(finding: Finding) -> tuple[str, str]:
     return own, re.sub(r"\d+", "#", message)
 
 
-def text(outcome: Outcome, color: bool = False) -> str:
-    """The report as plain text: the verdict, what is wrong in words, then a line a row."""
-    paint = {True: "\x1b[32mok  \x1b[0m", False: "\x1b[31mFAIL\x1b[0m"}
-    mark = paint if color else {True: "ok  ", False: "FAIL"}
+def text(outcome: Outcome, color: bool = False, width: int = 0) -> str:
+    """The report as plain text: the verdict, what is wrong in words, then a line a row; broken
+    between words after `width` columns, if that is given."""
+    mark = {True: "ok  ", False: "FAIL"}
     lines = [f"{outcome.check}: {_score(outcome)}. {clean(outcome.summary)}"]
     for row in rows(outcome.findings):
         if row.passed:
@@ -130,7 +134,7 @@ def text(outcome: Outcome, color: bool = False) -> str:
         else:
             named = "" if row.properties in row.said else f"{row.properties}: "
             lines.append(f"  {mark[False]} {named}{row.said}")
-            lines += [f"         {line}" for line in (f"in {row.cases}", row.figures) if line]
+            lines += [f"         {line}" for line in (f"cases: {row.cases}", row.figures) if line]
         if row.chart:
             lines.append(f"         {_in_words(row.chart)}; 1 to 9: how far off, '.': right")
             lines += [f"         {line}" for line in row.chart]
@@ -139,7 +143,34 @@ def text(outcome: Outcome, color: bool = False) -> str:
         lines.append("  Your code printed:")
         lines += [f"    {line}" for line in clean(outcome.output, 600, lines=True).split("\n")[:10]]
     held = _held(outcome)
-    return "\n".join([*lines, f"  {held}"] if held else lines)
+    lines += [f"  {held}"] if held else []
+    if width:
+        lines = [_broken(line, width) for line in lines]
+    painted = {"  ok  ": "  \x1b[32mok\x1b[0m  ", "  FAIL": "  \x1b[31mFAIL\x1b[0m"}
+    if color:
+        lines = [painted.get(line[:6], line[:6]) + line[6:] for line in lines]
+    return "\n".join(lines)
+
+
+def for_terminal(outcome: Outcome) -> str:
+    """The report as standard output shows it best: coloured (but for NO_COLOR, see no-color.org)
+    and broken where it is a terminal."""
+    if not sys.stdout.isatty():
+        return text(outcome)
+    return text(outcome, not os.environ.get("NO_COLOR"), shutil.get_terminal_size().columns)
+
+
+def _broken(line: str, width: int) -> str:
+    """A line of a report in as many as it needs, the later ones further in than the first."""
+    inset = 7 if line[:6] in ("  ok  ", "  FAIL") else len(line) - len(line.lstrip()) + 2
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent=" " * inset,
+        drop_whitespace=True,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def html(outcome: Outcome) -> str:
@@ -241,7 +272,7 @@ def _in_words(chart: Sequence[str]) -> str:
 def _listed(name: str, places: list[int], count: int) -> str:
     if len(places) == count:
         return f"every {name}"
-    return f"{name}{'s' * (len(places) > 1)} {', '.join(map(str, places))} of {count}"
+    return f"{name}{'s' * (len(places) > 1)} {', '.join(map(str, places))} of 0 to {count - 1}"
 
 
 def _heat_map(chart: Sequence[str]) -> str:
@@ -251,7 +282,9 @@ def _heat_map(chart: Sequence[str]) -> str:
     words = f"{_in_words(chart)} (last two axes; redder: further off)"
     cell = "width:0.8em;height:0.8em;padding:0;border:1px solid #8886"
     body = "".join(
-        "<tr>" + "".join(f'<td style="{cell};background:{_heat(mark)}"></td>' for mark in row)
+        # transparent: a notebook's stripes would look like a part of the picture
+        '<tr style="background:transparent">'
+        + "".join(f'<td style="{cell};background:{_heat(mark)}"></td>' for mark in row)
         + "</tr>"
         for row in chart
     )  # fmt: skip

@@ -26,7 +26,7 @@ def check(name: str, entropy: int | None = None, plot: bool = False) -> float:
         both = {"text/html": report.html(outcome), "text/plain": report.text(outcome)}
         display(both, raw=True)
     else:
-        print(report.text(outcome, color=sys.stdout.isatty()))
+        print(report.for_terminal(outcome))
     if plot:
         (wanted,) = judge.by_name([name])
         sweep.draw(wanted, sweep.sweep(wanted, _here(), outcome.entropy or 0))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -69,13 +72,38 @@ def modules_called(cases: Sequence[Case]) -> list[str]:
 IMPORT = Check("import", 0.0, "", (), lambda rng: [])
 
 
+class OutOfTime(BaseException):
+    """Raised in a student's function; no `except Exception` of theirs takes it."""
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Raise `OutOfTime` in what runs after so many seconds, where a signal can: on Unix, in the
+    main thread, which is where a notebook's cells run. Else there is no deadline."""
+    main = threading.current_thread() is threading.main_thread()
+    if not (main and hasattr(signal, "setitimer")):
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        raise OutOfTime
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again, should an except take it
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 class ThisProcess:
     """The `cs231n` that a notebook has imported, as it is now."""
 
     level = "none"
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.limits = folder, sandbox.Limits()
 
     def replies(self, check: Check, cases: Sequence[Case], parts: bool) -> Iterator[Reply]:
         server = Parts()
@@ -85,9 +113,18 @@ class ThisProcess:
             except Exception:  # the call that needs it says why
                 continue
         provided = {name: partial(server.call, name) for name in (check.parts if parts else ())}
+        bound = sandbox.torch_limits(self.limits) if check.torch else self.limits
+        gone: Reply | None = None  # where one case hung, the others are not tried
         with worker.parts_provided(provided):
             for case in cases:
-                yield worker.run_case(as_data(case))
+                if gone is None:
+                    try:
+                        with deadline(bound.case_seconds):
+                            reply = worker.run_case(as_data(case))
+                    except OutOfTime as problem:
+                        reply = gone = lost(sandbox.too_slow(bound.case_seconds), hung=True)
+                        gone["error"]["where"] = worker.describe(problem, "")["where"]
+                yield gone or reply
 
 
 class Submission:

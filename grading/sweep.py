@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import replace
 from typing import Any
 
@@ -66,17 +67,19 @@ def draw(check: Check, found: list[tuple[float, float]]) -> None:
     import matplotlib.pyplot as plt
 
     steps, differences = zip(*found, strict=True)
-    print(in_words(found))
+    print(textwrap.fill(in_words(found), 79))
     figure, axes = plt.subplots(figsize=(6, 3.4))
     axes.loglog(steps, np.maximum(differences, 1e-17), "o-")
     axes.invert_xaxis()
-    axes.set_ylim(top=100 * max(*differences, 1e-17))  # room for the two notes
+    lowest, highest = max(min(differences), 1e-17), max(*differences, 1e-17)
+    axes.set_ylim(lowest / 5, 100 * highest)  # room for the two notes
     axes.set_xlabel("step h")
     axes.set_ylabel("relative difference")
     axes.set_title(f"{check.name}: numeric gradient against yours", fontsize="medium")
+    right = min(differences) <= NEAR  # else the difference is that of the gradient, not of h
     notes = {"left": (0.02, "large h: truncation, falls as $h^2$"),
              "right": (0.98, "tiny h: rounding, grows as $1/h$")}  # fmt: skip
-    for side, (x, note) in notes.items():
+    for side, (x, note) in notes.items() if right else ():
         axes.text(x, 0.92, note, transform=axes.transAxes, ha=side, fontsize="small")
     figure.tight_layout()
     plt.show()

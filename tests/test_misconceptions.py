@@ -13,7 +13,7 @@ import torch
 from grading import judge
 from grading.checks import ALL
 from grading.checks.case import Call, Case
-from grading.misconceptions import BANK
+from grading.misconceptions import BANK, diagnosis
 from grading.misconceptions.answers import answer, flat
 from grading.misconceptions.bank import SECTIONS
 from grading.misconceptions.diagnosis import best, same
@@ -103,7 +103,7 @@ def test_right_functions_answer_as_the_solved_package():
 @pytest.mark.slow
 def test_every_misconception_is_killed_and_named_alone():
     """Does each mistake fail its own checks and no other, and is it called by its name?"""
-    rows = [kill_table().row(known) for known in BANK.values()]
+    rows = [kill_table().row(known, form) for known in BANK.values() for form in known.forms]
     assert [row for row in rows if not row.killed] == []
     assert [(row.name, row.others) for row in rows if row.others] == []
     assert [(row.name, row.wrongly) for row in rows if row.wrongly] == []
@@ -158,6 +158,21 @@ MISTAKES = [
     ("layers.py", [("    by_mean = dx_hat.mean(axis=1, keepdims=True)  # (N, 1)",
                     "    by_mean = 0")],
      "layernorm_backward", "layer norm: the mean's term forgotten"),
+    ("layers.py", [("    by_var = x_hat * (dx_hat * x_hat).mean(axis=1, keepdims=True)  # (N, D)",
+                    "    by_mean = gamma * dout.mean(axis=1, keepdims=True)\n"
+                    "    by_var = gamma * x_hat * (dout * x_hat).mean(axis=1, keepdims=True)")],
+     "layernorm_backward", "layer norm: gamma taken out of the means"),
+    ("layers.py", [("    std = np.sqrt(var + eps)\n    x_hat = centred",
+                    "    std = np.sqrt(var) + eps if mode == 'train' else np.sqrt(var + eps)\n"
+                    "    x_hat = centred")],
+     "batchnorm_forward", "batch norm: epsilon outside the root"),
+    ("layers.py", [("    return dout * (x > 0)", "    return dout * (x >= 0)")],
+     "relu_backward", "ReLU: gate open at 0"),
+    ("layers.py", [("first = window.reshape(N, C, -1).argmax(axis=2)  # (N, C)",
+                    "size = window.shape"),
+                   ("chosen = np.arange(pool_height * pool_width) == first[:, :, None]",
+                    "chosen = window == window.max(axis=(2, 3), keepdims=True)")],
+     "max_pool_backward_naive", "max pooling: gradient to all the maxima"),
     ("layers.py", [("(rng.random_sample(x.shape) < p) / p", "(rng.random_sample(x.shape) < p)")],
      "dropout_forward", "dropout: not scaled"),
     ("layers.py", [("(rng.random_sample(x.shape) < p) / p",
@@ -179,6 +194,12 @@ MISTAKES = [
     ("optim.py", [('- config["learning_rate"] * dw\n    config["velocity"] = v\n    return w + v',
                    '+ config["learning_rate"] * dw\n    config["velocity"] = v\n    return w + v')],
      "sgd_momentum", "momentum: sign of the gradient"),
+    ("optim.py", [('- config["learning_rate"] * dw\n    config["velocity"] = v\n    return w + v',
+                   '+ config["learning_rate"] * dw\n    config["velocity"] = v\n    return w - v')],
+     "sgd_momentum", "momentum: velocity that is subtracted"),
+    ("optim.py", [("m_hat / (np.sqrt(v_hat) + config[\"epsilon\"])",
+                   "m_hat / np.sqrt(v_hat + config[\"epsilon\"])"), ("m / (1 - beta1**t)", "m")],
+     "adam", "Adam: first moment not corrected"),
     ("optim.py", [("    config.update(t=t, m=m, v=v)\n", "    config.update(m=m, v=v)\n")],
      "adam", "Adam: t not written back"),
     ("optim.py", [("m / (1 - beta1**t)", "m"), ("v / (1 - beta2**t)", "v")],
@@ -227,6 +248,28 @@ def test_two_mistakes_are_both_named():
     )
     outcome = kill_table().outcomes(replaced(mistaken))["affine_backward"]
     assert set(outcome.known) == {"affine: mean for sum in db", "affine: dx left in rows"}
+
+
+@pytest.mark.fast
+def test_a_name_that_does_not_explain_everything_says_so():
+    """Is a student told that there is more, where one of two mistakes has a name?"""
+    mistaken = edited(
+        "layers.py",
+        ("db = dout.sum(axis=0)", "db = dout.mean(axis=0)"),
+        ("dx = (dout @ w.T).reshape(x.shape)", "dx = (dout @ w.T).reshape(x.shape) + 1"),
+    )
+    outcome = kill_table().outcomes(replaced(mistaken))["affine_backward"]
+    assert outcome.known == ("affine: mean for sum in db",)
+    assert diagnosis.MORE in outcome.diagnosis
+
+
+@pytest.mark.fast
+def test_answers_in_each_others_place_are_said_to_be():
+    """Are two gradients that were returned in the wrong order said to be exchanged?"""
+    mistaken = edited("layers.py", ("return dx, dgamma, dbeta", "return dx, dbeta, dgamma"))
+    outcome = kill_table().outcomes(replaced(mistaken))["batchnorm_backward"]
+    assert outcome.known == ()
+    assert outcome.summary.startswith("dgamma and dbeta stand in each other's place.")
 
 
 @pytest.mark.fast
@@ -285,6 +328,12 @@ def test_what_is_plain_to_see_has_words(change, words):
     """Is a simple change of the right array said in words, and nothing else?"""
     right = np.random.default_rng(0).normal(size=(5, 7))
     assert in_words(change(right), right) == words
+
+
+@pytest.mark.fast
+def test_a_number_is_not_said_to_be_off_by_a_factor():
+    """Is nothing said of a wrong loss, which always is some factor times the right one?"""
+    assert in_words(1.7, 2.0) == "" and in_words(4.0, 2.0) == "is twice the right answer"
 
 
 @pytest.mark.fast

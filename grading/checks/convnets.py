@@ -11,8 +11,8 @@ import numpy as np
 from grading import reference
 from grading.checks import laws, network
 from grading.checks.batchnorm import running, statistics, test_drawn
-from grading.checks.case import Call, Case, check
-from grading.checks.layer import Drawn, Layer, distinct, size
+from grading.checks.case import Call, Case, Law, check
+from grading.checks.layer import Drawn, Layer, distinct, law_alone, size
 
 on_notebook = partial(check, notebook="ConvNets")
 
@@ -90,7 +90,26 @@ def max_pool_forward_naive(rng: np.random.Generator) -> list[Case]:
 
 @on_notebook(2, forward="max_pool_forward_naive")
 def max_pool_backward_naive(rng: np.random.Generator) -> list[Case]:
-    return [POOL.backward_case(drawn, rng) for drawn in _pool_drawn(rng)]
+    return [*(POOL.backward_case(drawn, rng) for drawn in _pool_drawn(rng)), _ties_case(rng)]
+
+
+def _ties_case(rng: np.random.Generator) -> Case:
+    """Of equal maxima any may take the gradient, or all a share of it; none of it is doubled."""
+    x = rng.integers(0, 3, size=(2, 3, 6, 4)).astype(np.float64)
+    x[:, :, :2, :2] = 3
+    param = {"pool_height": 2, "pool_width": 2, "stride": 2}
+    case = POOL.backward_case(Drawn("equal maxima", {"x": x}, param, (param,), edge=True), rng)
+    dout = case.own_forward.dout
+
+    def doubled(answers: Any) -> str:
+        dx = answers.get("dx")
+        if not isinstance(dx, np.ndarray) or dx.shape != x.shape:
+            return "dx is no array of the shape of x"
+        handed_on = dx.reshape(2, 3, 3, 2, 2, 2).sum(axis=(3, 5))  # by window, as dout
+        right = np.allclose(handed_on, dout, rtol=1e-6, atol=1e-9)
+        return "" if right else "dx of a window with equal maxima does not sum to its dout"
+
+    return law_alone(case, Law("dx", doubled))
 
 
 # The three-layer network ------------------------------------------------------------------------

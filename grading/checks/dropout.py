@@ -39,6 +39,8 @@ def mask_problem(out: Any, x: np.ndarray, p: float) -> str:
         return "everything was dropped"
     if np.ptp(scale[kept]) > 1e-3 * abs(scale[kept].max()):
         return "out is not x times a mask of one constant and zeros"
+    if len(kept) > 1 and (kept == kept[:1]).all():
+        return "out has the same mask in every example"
     factor, share, slack = scale[kept].mean(), kept.mean(), 5 * np.sqrt(p * (1 - p) / x.size)
     if abs(share - p) > slack:
         if abs(share - (1 - p)) <= slack:

@@ -10,7 +10,7 @@ import numpy as np
 from grading import reference
 from grading.checks import laws, network
 from grading.checks.case import Call, Case, Law, OneOf, check
-from grading.checks.layer import Drawn, Layer, away_from_zero, size
+from grading.checks.layer import Drawn, Layer, away_from_zero, law_alone, size
 
 on_notebook = partial(check, notebook="FullyConnectedNets")
 
@@ -57,7 +57,24 @@ def relu_forward(rng: np.random.Generator) -> list[Case]:
 
 @on_notebook(1, forward="relu_forward")
 def relu_backward(rng: np.random.Generator) -> list[Case]:
-    return [RELU.backward_case(drawn, rng) for drawn in _relu_drawn(rng)]
+    return [*(RELU.backward_case(drawn, rng) for drawn in _relu_drawn(rng)), _zeros_case(rng)]
+
+
+def _zeros_case(rng: np.random.Generator) -> Case:
+    """At exactly 0 there is no derivative; 0 is taken, and any below 1 is let pass."""
+    x = rng.integers(-2, 3, size=(4, size(rng, 6, 9))).astype(np.float64)
+    x[0, :2] = 0
+    case = RELU.backward_case(Drawn("inputs of exactly 0", {"x": x}, edge=True), rng)
+    dout = case.own_forward.dout
+
+    def open_at_zero(answers: Any) -> str:
+        dx = answers.get("dx")
+        if not isinstance(dx, np.ndarray) or dx.shape != x.shape:
+            return "dx is no array of the shape of x"
+        through = np.isclose(dx[x == 0], dout[x == 0], rtol=1e-6)
+        return "dx has the gradient where x is exactly 0; 0 is taken there" if any(through) else ""
+
+    return law_alone(case, Law("dx", open_at_zero))
 
 
 def _softmax_case(

@@ -23,15 +23,20 @@ class Misconception:
     """A known mistake.
 
     `says` points at the idea, not at the code to type. `fails` are the checks that must notice
-    it, and no other may. `seen(case, answers)` recognises it where the answers are random, so
-    that no two arrays can be compared.
+    it, and no other may. `forms` are the ways in which people write it, the usual one first.
+    `seen(case, answers)` recognises it where the answers are random, so that no two arrays can be
+    compared.
     """
 
     name: str
     says: str
     fails: tuple[str, ...]
-    functions: Functions
+    forms: tuple[Functions, ...]
     seen: Recogniser | None = None
+
+    @property
+    def functions(self) -> Functions:
+        return self.forms[0]
 
 
 # Where the notebooks explain what a check asks for: the heading of the section.
@@ -86,7 +91,7 @@ def known(
     name: str,
     says: str,
     fails: str | tuple[str, ...],
-    functions: Functions,
+    functions: Functions | tuple[Functions, ...],
     seen: Recogniser | None = None,
 ) -> None:
     """Add a misconception to the bank; ValueError for a name or a check that cannot be."""
@@ -94,7 +99,8 @@ def known(
     unknown = [check for check in fails if check not in ALL]
     if name in BANK or unknown:
         raise ValueError(f"misconception {name!r}: a second one, or no such check: {unknown}")
-    BANK[name] = Misconception(name, says, fails, functions, seen)
+    forms = functions if isinstance(functions, tuple) else (functions,)
+    BANK[name] = Misconception(name, says, fails, forms, seen)
 
 
 def where(check: str) -> str:

@@ -54,6 +54,24 @@ def _other_variance(x: np.ndarray, param: dict[str, Any], of: Any) -> None:
     param["running_var"] = (kept * old + (1 - kept) * of(x)).astype(x.dtype)
 
 
+def _from_one(x: np.ndarray, param: dict[str, Any]) -> None:
+    param.setdefault("running_var", np.ones(x.shape[1], dtype=x.dtype))
+    write_back(x, param)
+
+
+def _written_in_test() -> dict[str, Any]:
+    functions = batchnorm()
+    forward = functions["layers:batchnorm_forward"]
+
+    def run(x: Any, gamma: Any, beta: Any, param: dict[str, Any]) -> Any:
+        answer = forward(x, gamma, beta, param)
+        if param["mode"] == "test":
+            write_back(x, param)
+        return answer
+
+    return {**functions, "layers:batchnorm_forward": run}
+
+
 def _with_eps(x: np.ndarray, param: dict[str, Any]) -> None:
     _other_variance(x, param, lambda x: x.var(axis=0) + param.get("eps", 1e-5))
 
@@ -81,7 +99,10 @@ known(
     "batch norm: epsilon outside the root",
     _OUTSIDE,
     FORWARD,
-    batchnorm(batch_form(root=eps_outside, test=_test_eps_outside)),
+    (
+        batchnorm(batch_form(root=eps_outside, test=_test_eps_outside)),
+        batchnorm(batch_form(root=eps_outside)),  # in training alone
+    ),
 )
 _write_unbiased = partial(_other_variance, of=lambda x: x.var(axis=0, ddof=1))
 known(
@@ -158,6 +179,20 @@ known(
     batchnorm(batch_form(write=_overwritten)),
 )
 known(
+    "batch norm: running variance from 1",
+    "The running statistics start at 0 here, both of them, where bn_param brings none. Some "
+    "libraries start the variance at 1.",
+    FORWARD,
+    batchnorm(batch_form(write=_from_one)),
+)
+known(
+    "batch norm: running statistics written in test mode",
+    "Test mode reads the running statistics and leaves them as they are: what is predicted must "
+    "not change the network.",
+    FORWARD,
+    _written_in_test(),
+)
+known(
     "batch norm: momentum turned round",
     "Here momentum is the share of the running statistics that is kept: the batch has the small "
     "share. Some libraries mean it the other way round.",
@@ -203,14 +238,21 @@ known(
     batchnorm(batch_form(train_by_running=True), batch_form()),
 )
 
+def _power(var: Any, count: int) -> Any:
+    """The variance with a gradient of power -1/2 where it should be -3/2; the cases' epsilon is
+    small beside the variance, but not 0, so it is in."""
+    factor = (var + 1e-5).detach()
+    return var.detach() + factor * (var - var.detach())
+
+
 _TERMS = {
     "the mean's term forgotten": (
-        "The mean of the batch depends on every x, so it has a path of its own to dx, and that "
+        "The mean depends on every x that it is of, so it has a path of its own to dx, and that "
         "one is missing.",
         {"mean": constant},
     ),
     "the variance's term forgotten": (
-        "The variance of the batch depends on every x, so it has a path of its own to dx, and "
+        "The variance depends on every x that it is of, so it has a path of its own to dx, and "
         "that one is missing.",
         {"var": constant},
     ),
@@ -231,6 +273,11 @@ _TERMS = {
     "the square's factor of 2 forgotten": (
         "The variance is a mean of squares: the derivative of a square brings a factor of 2.",
         {"var": times(0.5)},
+    ),
+    "power in the variance's term": (
+        "The variance stands under the root and in the denominator: its term in dx has the third "
+        "power of the root below it.",
+        {"var": _power},
     ),
     "sign of the mean's term": (
         "The mean is subtracted, so its term in dx has the other sign.",
@@ -322,6 +369,15 @@ known(
     ("layernorm_forward", "layernorm_backward"),
     layernorm(norm_form((0,))),
 )
+def _dx(g: np.ndarray, dout: np.ndarray, inputs: list[Any], axis: int, inside: bool) -> Any:
+    """dx of layer norm with its means over `axis`, of dout with gamma `inside` or without it."""
+    x, gamma, _ = inputs
+    hat, std = _hat(x), np.sqrt(x.var(axis=1, keepdims=True) + 1e-5)
+    d = dout * gamma if inside else dout
+    dx = d - d.mean(axis=axis, keepdims=True) - hat * (d * hat).mean(axis=axis, keepdims=True)
+    return dx / std if inside else gamma * dx / std
+
+
 known(
     "layer norm: divided by N for D",
     "The mean and the variance are over the features of an example: what their terms are divided "
@@ -334,6 +390,20 @@ known(
     ),
 )
 known(
+    "layer norm: gamma taken out of the means",
+    "In layer norm gamma differs along the axis of the means: the means are of dout times gamma, "
+    "and gamma cannot be taken out of them as in batch norm.",
+    "layernorm_backward",
+    layernorm(grads=changed(d0=partial(_dx, axis=1, inside=False))),
+)
+known(
+    "layer norm: the backward of batch norm",
+    "The means in the gradient are over the features of an example, as they are in the forward; "
+    "here they are over the batch.",
+    "layernorm_backward",
+    layernorm(grads=changed(d0=partial(_dx, axis=0, inside=True))),
+)
+known(
     "layer norm: gradients of gamma and beta per example",
     "gamma and beta have an entry for each feature, and every example uses them: their gradients "
     "add up over the examples, in layer norm too.",
@@ -344,6 +414,29 @@ known(
             d2=lambda g, dout, inputs: dout.sum(axis=1),
         )
     ),
+)
+
+
+
+
+def _one_symbol(g: np.ndarray, dout: np.ndarray, inputs: list[np.ndarray]) -> np.ndarray:
+    """dx by a derivation that writes one letter for x and for the normalised x."""
+    x, gamma, _ = inputs
+    D, mean = x.shape[1], x.mean(axis=1, keepdims=True)
+    std = np.sqrt(x.var(axis=1, keepdims=True) + 1e-5)
+    dx_hat, centred = dout * gamma, _hat(x) - mean
+    dvar = (dx_hat * centred).sum(axis=1, keepdims=True) * -0.5 / std**3
+    dmean = -(dx_hat / std).sum(axis=1, keepdims=True)
+    dmean += dvar * (-2 * centred).mean(axis=1, keepdims=True)
+    return dx_hat / std + dvar * 2 * centred / D + dmean / D
+
+
+known(
+    "layer norm: one symbol for x and the normalised x",
+    "Mean and variance are of x before it was normalised, and so are their terms in dx: a printed "
+    "derivation that writes one letter for both is misleading.",
+    "layernorm_backward",
+    layernorm(grads=changed(d0=_one_symbol)),
 )
 
 

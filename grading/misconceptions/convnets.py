@@ -195,7 +195,10 @@ for _name, _says, _change in (
     (
         "mean for sum in db",
         "The bias is used by every example and at every place: its gradient is the sum, no mean.",
-        lambda found, dout, inputs, stride, pad: (*found[:2], found[2] / len(dout)),
+        (
+            lambda found, dout, inputs, stride, pad: (*found[:2], dout.mean(axis=(0, 2, 3))),
+            lambda found, dout, inputs, stride, pad: (*found[:2], found[2] / len(dout)),
+        ),
     ),
     (
         "db left out",
@@ -230,7 +233,8 @@ for _name, _says, _change in (
         ),
     ),
 ):
-    known(f"convolution: {_name}", _says, "conv_backward_naive", _conv_grads(_change))
+    _changes = _change if isinstance(_change, tuple) else (_change,)
+    known(f"convolution: {_name}", _says, "conv_backward_naive", tuple(map(_conv_grads, _changes)))
 
 
 # Pooling ------------------------------------------------------------------------------------------
@@ -260,10 +264,18 @@ def _pool(definition: Any) -> Any:
     return lambda x, param: (partial(definition, **param), [x])
 
 
-def _assigning_pool(x: Any, pool_height: int, pool_width: int, stride: int) -> Any:
-    """Max pooling in whose gradient the last window that saw a pixel alone counts."""
-    out = F.max_pool2d(x, (pool_height, pool_width), stride=stride)
-    N, C, H, W = x.shape
+def _routed(x: Any, out: Any, chosen: Any) -> Any:
+    """`out`, with its gradient to the `chosen` pixels of its windows, (N, C, H, W, H', W')."""
+    return out.detach() + (chosen * (x - x.detach())[..., None, None]).sum(dim=(2, 3))
+
+
+def _assigning_pool(
+    x: Any, pool_height: int, pool_width: int, stride: int, zeros: bool = True
+) -> Any:
+    """Max pooling in whose gradient the last window that saw a pixel alone counts; without
+    `zeros`, the last one that it was the maximum of."""
+    out, first = F.max_pool2d(x, (pool_height, pool_width), stride=stride, return_indices=True)
+    H, W = x.shape[2:]
     last = {}
     for i, j in np.ndindex(*out.shape[2:]):
         for k, l in np.ndindex(pool_height, pool_width):
@@ -271,8 +283,22 @@ def _assigning_pool(x: Any, pool_height: int, pool_width: int, stride: int) -> A
     windows = torch.zeros(H, W, *out.shape[2:], dtype=x.dtype)
     for (row, column), (i, j) in last.items():
         windows[row, column, i, j] = 1
-    chosen = (x[..., None, None] == out[:, :, None, None]) * windows
-    return out.detach() + (chosen * (x - x.detach())[..., None, None]).sum(dim=(2, 3))
+    pixels = torch.arange(H * W).reshape(H, W, 1, 1)
+    chosen = (pixels == first[:, :, None, None]).to(x.dtype)
+    if zeros:
+        return _routed(x, out, chosen * windows)
+    later = chosen.flatten(4).flip(-1).cumsum(dim=-1).flip(-1).reshape(chosen.shape)
+    return _routed(x, out, chosen * (later == 1))
+
+
+def _all_maxima_pool(x: Any, pool_height: int, pool_width: int, stride: int) -> Any:
+    """Max pooling whose gradient goes whole to every pixel that equals its window's maximum."""
+    out = F.max_pool2d(x, (pool_height, pool_width), stride=stride)
+    windows = torch.zeros(*x.shape[2:], *out.shape[2:], dtype=x.dtype)
+    for i, j in np.ndindex(*out.shape[2:]):
+        top, left = i * stride, j * stride
+        windows[top : top + pool_height, left : left + pool_width, i, j] = 1
+    return _routed(x, out, (x[..., None, None] == out[:, :, None, None]) * windows)
 
 
 known(
@@ -325,10 +351,20 @@ known(
     pool(back=_pool(_mean_pool)),
 )
 known(
+    "max pooling: gradient to all the maxima",
+    "Where several values of a window are equally large, each gets the whole gradient here: of "
+    "what went on once, the gradient comes back once.",
+    "max_pool_backward_naive",
+    pool(back=_pool(_all_maxima_pool)),
+)
+known(
     "max pooling: gradient assigned where windows overlap",
     "A pixel that is the largest of several windows gets a gradient from each: they add up.",
     "max_pool_backward_naive",
-    pool(back=_pool(_assigning_pool)),
+    (
+        pool(back=_pool(_assigning_pool)),  # to the whole window, zeros too
+        pool(back=_pool(partial(_assigning_pool, zeros=False))),  # to the maximum alone
+    ),
 )
 known(
     "max pooling: value for indicator",
@@ -375,6 +411,18 @@ def _rows_form(x: Any, gamma: Any, beta: Any, param: dict[str, Any]) -> Any:
     return definition, [x, gamma, beta]
 
 
+def _not_moved_back(x: Any, gamma: Any, beta: Any, param: dict[str, Any]) -> Any:
+    """Batch norm of images whose rows are given the shape of the images without a transpose."""
+    rows = x.transpose(0, 2, 3, 1).reshape(-1, x.shape[1])
+    function, _ = FORMS["batchnorm_forward"](rows, gamma, beta, param)
+
+    def definition(x: Any, gamma: Any, beta: Any) -> Any:
+        rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+        return function(rows, gamma, beta).reshape(x.shape)
+
+    return definition, [x, gamma, beta]
+
+
 def _per_pixel_write(x: np.ndarray, param: dict[str, Any]) -> None:
     """Statistics over N alone have an entry a pixel; the last ones written are kept whole."""
     for key, now in (("running_mean", x.mean(axis=0)), ("running_var", x.var(axis=0))):
@@ -395,6 +443,13 @@ known(
     "channels has to be moved to the end.",
     _both("spatial_batchnorm"),
     spatial(_rows_form),
+)
+known(
+    "spatial batch norm: channels not moved back",
+    "The rows were made with the channels last: after the batch norm they come back in that "
+    "order, and the axis of the channels has to be moved back before it.",
+    _both("spatial_batchnorm"),
+    spatial(_not_moved_back),
 )
 known(
     "spatial batch norm: per image",
@@ -447,6 +502,10 @@ def _interleaved(x: Any, gamma: Any, beta: Any, G: int, param: dict[str, Any]) -
     return definition, [x, gamma, beta]
 
 
+def _of_size_G(x: Any, gamma: Any, beta: Any, G: int, param: dict[str, Any]) -> Any:
+    return group_form()(x, gamma, beta, x.shape[1] // G, param)
+
+
 def _per_group(p: Any, G: int) -> Any:
     """Each group with the scale of its first channel."""
     first = p.reshape(G, -1)[:, :1].expand(-1, p.numel() // G)
@@ -459,6 +518,12 @@ known(
     "what order?",
     _both("spatial_groupnorm"),
     group(_interleaved),
+)
+known(
+    "group norm: G channels in a group",
+    "G is the number of the groups, not of the channels in one.",
+    _both("spatial_groupnorm"),
+    group(_of_size_G),
 )
 known(
     "group norm: gamma per group",

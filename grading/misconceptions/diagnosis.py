@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,12 @@ import numpy as np
 from grading.checks.case import Case, Check
 from grading.checks.tolerance import TOLERANCE, relative_error
 from grading.misconceptions.answers import Flat, answer, flat
-from grading.misconceptions.bank import BANK, Misconception, where
+from grading.misconceptions.bank import BANK, Functions, Misconception, where
 from grading.misconceptions.right import table
 from grading.misconceptions.words import in_words
 from grading.outcome import Finding, Outcome
 
+MORE = "That does not explain all that is wrong."
 Asked = tuple[Case, Mapping[str, Any], Sequence[Finding]]  # a case, its reply, what was found
 
 
@@ -32,6 +34,7 @@ class Witness:
     case: Case
     answers: Mapping[str, Any]
     failed: frozenset[str]
+    held: frozenset[str]
 
     @cached_property
     def got(self) -> Flat:
@@ -41,18 +44,36 @@ class Witness:
     def right(self) -> Flat:
         return answer(self.case, table(), {}, self.answers) or {}
 
-    def explained(self, known: Misconception) -> set[tuple[str, str]] | None:
-        """The labels that the misconception explains; None where it says something else."""
+    def explained(self, known: Misconception, form: Functions) -> set[tuple[str, str]] | None:
+        """The labels that a form of the misconception explains; None where it says something
+        else."""
         if known.seen is not None:
             seen = bool(self.failed) and _seen(known, self)
             return {(self.case.label, label) for label in self.failed} if seen else set()
-        wrong = answer(self.case, table(), known.functions, self.answers)
+        wrong = answer(self.case, table(), form, self.answers)
         if wrong is None:
             return set()
         touched = [k for k in self.right if not same(wrong.get(k), self.right[k], self.case, k)]
         if all(same(self.got.get(k), wrong.get(k), self.case, k) for k in touched):
-            return {(self.case.label, label) for label in touched}
+            return {(self.case.label, label) for label in touched if label not in self.held}
         return None
+
+    @cached_property
+    def exchanged(self) -> list[tuple[str, str]]:
+        """Failed answers of which each is what the other should be."""
+        labels = [label for label in self.right if label in self.failed]
+        return [
+            (a, b)
+            for a, b in combinations(labels, 2)
+            if same(self.got.get(a), self.right[b], self.case, a)
+            and same(self.got.get(b), self.right[a], self.case, b)
+        ]
+
+
+def _by_verdict(found: Sequence[Finding]) -> tuple[frozenset[str], frozenset[str]]:
+    """The labels of what failed, and of what held."""
+    failed = frozenset(f.label for f in found if not f.passed)
+    return failed, frozenset(f.label for f in found) - failed
 
 
 def _seen(known: Misconception, witness: Witness) -> bool:
@@ -93,7 +114,7 @@ class Diagnosis:
     ) -> None:
         self.check, self.forward = check, forward
         self.witnesses = [
-            Witness(case, reply["answers"], frozenset(f.label for f in found if not f.passed))
+            Witness(case, reply["answers"], *_by_verdict(found))
             for case, reply, found in asked
             if not reply["error"]
         ]
@@ -123,14 +144,23 @@ class Diagnosis:
         return not (pair and self.forward.passed)
 
     def _explained(self, known: Misconception) -> set[tuple[str, str]]:
+        return max((self._by_form(known, form) for form in known.forms), key=len)
+
+    def _by_form(self, known: Misconception, form: Functions) -> set[tuple[str, str]]:
         explained, core = set(), 0
         for witness in self.witnesses:
-            here = witness.explained(known)
+            here = witness.explained(known, form)
             if here is None and (not witness.case.edge or core < 2):
                 return set()
             explained |= here or set()
             core += bool(here) and not witness.case.edge
         return explained
+
+    def unexplained(self, explained: set[tuple[str, str]]) -> set[tuple[str, str]]:
+        """What of the usual questions failed, and is not among what is explained."""
+        usual = [w for w in self.failing if not w.case.edge]
+        failed = {(w.case.label, label) for w in usual for label in w.failed if label in w.right}
+        return failed - explained
 
     def words(self) -> list[tuple[str, str]]:
         """Labels and what is plain to see of their arrays, the same in each failed question."""
@@ -140,6 +170,10 @@ class Diagnosis:
             found = {in_words(w.got.get(label), w.right[label]) for w in here}
             if len(found) == 1 and (phrase := found.pop()):
                 plain.append((label, phrase))
+        swapped = [set(w.exchanged) for w in self.failing if not w.case.edge]
+        for a, b in sorted(set.intersection(*swapped)) if swapped else ():
+            plain = [(label, phrase) for label, phrase in plain if label not in (a, b)]
+            plain.append((f"{a} and {b}", "stand in each other's place"))
         return plain
 
 
@@ -170,6 +204,8 @@ def diagnose(first: Diagnosis, ask_again: Callable[[], Diagnosis]) -> tuple[list
     names = [name for name in best(second.matching(once)) if name in chosen]
     if names:
         said = list(dict.fromkeys(BANK[name].says for name in names))
+        left = first.unexplained(set().union(*(once[name] for name in names)))
+        said += [MORE] if left else []
         return names, " ".join([*said, where(first.check.name)])
     again = second.words()
     said = [f"{label} {phrase}." for label, phrase in plain if (label, phrase) in again]

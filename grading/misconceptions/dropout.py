@@ -60,6 +60,10 @@ def _seed_ignored(rng: np.random.RandomState, shape: tuple[int, ...], p: float) 
     return right_mask(np.random.RandomState(), shape, p)
 
 
+def _one_row(rng: np.random.RandomState, shape: tuple[int, ...], p: float) -> np.ndarray:
+    return np.broadcast_to(right_mask(rng, shape[1:], p), shape)
+
+
 def _drawn(case: Case, answers: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]] | None:
     """x and the parameters of a case that asks for one forward, if its answer can be read."""
     x, param = case.calls[0].args
@@ -86,6 +90,13 @@ def _kept(share: bool, scale: Callable[[float], float]) -> Recogniser:
         return bool(np.allclose(kept, scale(p), rtol=1e-5))
 
     return seen
+
+
+def _same_rows(case: Case, answers: Mapping[str, Any]) -> bool:
+    found = _drawn(case, answers)
+    if found is None or found[1]["mode"] != "train":
+        return False
+    return "same mask in every example" in mask_problem(answers["out"], found[0], found[1]["p"])
 
 
 def _test_scaled(case: Case, answers: Mapping[str, Any]) -> bool:
@@ -119,6 +130,29 @@ def _drawn_again(case: Case, answers: Mapping[str, Any]) -> bool:
     if not kept.size or np.array_equal(forward != 0, backward != 0):
         return False
     return bool(np.allclose(kept, forward.max(), rtol=1e-5) and (backward == 0).any())
+
+
+def _masked_in_test(case: Case, answers: Mapping[str, Any]) -> bool:
+    """dx of test mode is dout with entries dropped, and the others scaled alike."""
+    param, dout = case.calls[0].args[1], case.calls[1].args[0]
+    dx = answers.get("dx")
+    if param["mode"] != "test" or np.shape(dx) != dout.shape:
+        return False
+    mask = np.float64(dx) / dout
+    kept = mask[mask != 0]
+    return bool(0 < kept.size < mask.size and np.allclose(kept, kept[0]))
+
+
+def _mask_kept_in_test() -> dict[str, Callable[..., Any]]:
+    functions = dropout()
+    forward = functions["layers:dropout_forward"]
+
+    def run(x: np.ndarray, param: dict[str, Any]) -> Any:
+        drawn = right_mask(np.random.RandomState(param.get("seed")), x.shape, param["p"])
+        out, mask = forward(x, param)
+        return out, drawn if param["mode"] == "test" else mask
+
+    return {**functions, "layers:dropout_forward": run}
 
 
 def _in_double() -> dict[str, Callable[..., Any]]:
@@ -177,6 +211,13 @@ known(
     seen=_test_scaled,
 )
 known(
+    "dropout: one mask for all examples",
+    "Each example drops units of its own; one mask for the whole batch drops the same in all.",
+    "dropout_forward",
+    dropout(_one_row),
+    seen=_same_rows,
+)
+known(
     "dropout: raised to float64",
     "float32 goes in and float64 comes out, at twice the memory: the mask is float64, and so is "
     "its product with x.",
@@ -217,6 +258,13 @@ known(
     "The mask has its 1/p already: the backward divides once more.",
     "dropout_backward",
     dropout(back=lambda dout, mask: dout * mask * mask),
+)
+known(
+    "dropout: backward masked in test mode",
+    "In test mode the forward drops nothing, so the gradient goes back as it is.",
+    "dropout_backward",
+    _mask_kept_in_test(),
+    seen=_masked_in_test,
 )
 known(
     "dropout: mask drawn again in the backward",

@@ -29,6 +29,16 @@ known(
     affine(lambda x, w, b: (lambda x, w, b: x.flatten(1) @ w, [x, w, b]), FORMS["affine_forward"]),
 )
 known(
+    "affine: flattened across the examples",
+    "Flattening keeps the first axis, that of the examples, and makes one of the others: a reshape "
+    "to another first axis mixes the examples, and a transpose afterwards does not undo it.",
+    "affine_forward",
+    affine(
+        lambda x, w, b: (lambda x, w, b: x.reshape(-1, len(x)).T @ w + b, [x, w, b]),
+        FORMS["affine_forward"],
+    ),
+)
+known(
     "affine: mean for sum in db",
     "The bias is added to every example, so its gradient adds up over the examples; "
     "it is no mean.",
@@ -74,10 +84,18 @@ known(
     relu(grads=changed(d0=lambda g, dout, inputs: dout * (dout > 0))),
 )
 known(
-    "ReLU: no gate",
-    "Where the input was negative, ReLU's output does not depend on it: nothing goes back there.",
+    "ReLU: no gate, or one on the output",
+    "Where the input was negative, ReLU's output does not depend on it: nothing goes back there. A "
+    "gate that asks the output for its sign never closes, since no output is negative.",
     "relu_backward",
     relu(grads=changed(d0=lambda g, dout, inputs: dout)),
+)
+known(
+    "ReLU: gate open at 0",
+    "ReLU has no derivative at exactly 0, and 0 is what is taken there: only what is above 0 lets "
+    "the gradient through.",
+    "relu_backward",
+    relu(grads=changed(d0=lambda g, dout, inputs: dout * (inputs[0] >= 0))),
 )
 known(
     "ReLU: value for indicator",
@@ -109,12 +127,18 @@ known(
 
 
 def softmax(
-    loss: Callable[..., Any], gradient: Callable[..., Any] | None = None
+    loss: Callable[..., Any],
+    gradient: Callable[..., Any] | None = None,
+    gradient_of: Callable[..., np.ndarray] | None = None,
 ) -> dict[str, Callable[..., Any]]:
-    """softmax_loss with `loss(scores, y)` in torch, and its gradient or that of `gradient`."""
+    """softmax_loss with `loss(scores, y)` in torch, and its gradient or that of `gradient`;
+    `gradient_of(x, y)` is one that no function has."""
 
     def function(x: np.ndarray, y: np.ndarray) -> Any:
-        found = reference.gradients(partial(gradient or loss, y=y), [x])[0]
+        if gradient_of is None:
+            found = reference.gradients(partial(gradient or loss, y=y), [x])[0]
+        else:
+            found = gradient_of(x, y)
         value = reference.value(partial(loss, y=y), [x])
         return x.dtype.type(value), found.astype(x.dtype)
 
@@ -132,6 +156,17 @@ def _overflows(case: Case, answers: Mapping[str, Any]) -> bool:
     return bool(scores.max() > 1000 and not np.isfinite(np.float64(answers["loss"])))
 
 
+def _over_examples(scores: Any, y: np.ndarray) -> Any:
+    return -torch.log_softmax(scores, 0)[range(len(y)), y].mean()
+
+
+def _by_columns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The form of the right gradient, with these probabilities."""
+    dx = torch.softmax(reference.tensor(x), 0).numpy().copy()
+    dx[range(len(y)), y] -= 1
+    return dx / len(y)
+
+
 def _without_target(scores: Any, y: np.ndarray) -> Any:
     return torch.logsumexp(scores, 1).mean()
 
@@ -145,6 +180,13 @@ known(
     "softmax_loss",
     softmax(_unshifted),
     seen=_overflows,
+)
+known(
+    "softmax: over the examples",
+    "The probabilities of one example sum to 1 over the classes; here those of one class sum to 1 "
+    "over the examples.",
+    "softmax_loss",
+    softmax(_over_examples, gradient_of=_by_columns),
 )
 known(
     "softmax: sum for mean",

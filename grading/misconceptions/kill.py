@@ -133,9 +133,9 @@ class Table:
             sys.setprofile(None)
         return found
 
-    def row(self, known: Misconception) -> Row:
+    def row(self, known: Misconception, form: Functions) -> Row:
         """Every check that can notice; the others are passed by the solved tree as before."""
-        outcomes = self.outcomes(known.functions)
+        outcomes = self.outcomes(form)
         forgiven = {
             name
             for name, found in outcomes.items()
@@ -188,8 +188,8 @@ def _start(entropy: int) -> None:
     _TABLE.append(Table(entropy))
 
 
-def _row(name: str) -> Row:
-    return _TABLE[0].row(BANK[name])
+def _rows(name: str) -> list[Row]:
+    return [_TABLE[0].row(BANK[name], form) for form in BANK[name].forms]
 
 
 def _failing(path: Path) -> list[str]:
@@ -203,9 +203,9 @@ def run(
     """The rows of these misconceptions, and what fails of these right solutions; in parallel."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(min(2, os.cpu_count() or 1), _start, (entropy,)) as pool:
-        found = pool.imap(_row, names, chunksize=4)
-        rows = list(tqdm(found, total=len(names), unit="mistake", leave=False))
-        return rows, pool.map(_failing, right)
+        found = pool.imap(_rows, names, chunksize=4)
+        forms = list(tqdm(found, total=len(names), unit="mistake", leave=False))
+        return [row for rows in forms for row in rows], pool.map(_failing, right)
 
 
 def lines(row: Row) -> list[str]:
@@ -234,7 +234,8 @@ def main(word: str = "") -> int:
     for path, failed in zip(right, failing, strict=True):
         print("\n     ".join([f"{'FAIL' if failed else 'ok  '} right: {path.stem}", *failed]))
     print(
-        f"{len(table)} misconceptions: {sum(row.killed for row in table)} killed, "
+        f"{len(names)} misconceptions in {len(table)} forms: "
+        f"{sum(row.killed for row in table)} killed, "
         f"{sum(row.diagnosed for row in table)} diagnosed by name, "
         f"{sum(bool(row.wrongly) for row in table)} wrongly named, "
         f"{sum(bool(row.others) for row in table)} with another check failed.\n"

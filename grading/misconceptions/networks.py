@@ -213,6 +213,19 @@ class NotTheLast:
         return super().penalized(p)[:-1]
 
 
+class GradientNotOfTheLast:
+    """L2 on every W in the loss, and its gradient on all but that of the last layer."""
+
+    def penalty_path(self, p: Params) -> Any:
+        names = self.penalized(p)[:-1]
+        return sum(0.5 * self.reg * (p[name] ** 2).sum() for name in names)
+
+
+class GradientTwice:
+    def penalty_path(self, p: Params) -> Any:
+        return 2 * super().penalty(p)
+
+
 class NotTheFirst:
     def penalized(self, p: Params) -> list[str]:
         return super().penalized(p)[1:]
@@ -259,8 +272,8 @@ def conv_network(name: str, says: str, change: type) -> None:
 
 _PENALTIES = {
     "L2 without the half": (
-        "The gradient of L2 is right, and the term in the loss is twice as large: its factor of "
-        "one half is missing.",
+        "The term of L2 in the loss is twice as large as it must be: its factor of one half is "
+        "missing.",
         NoHalf,
     ),
     "L2 without the half, loss and gradient": (
@@ -274,7 +287,7 @@ _PENALTIES = {
     ),
     "L2 left out": ("The loss has an L2 term with the strength reg, which is missing.", NoPenalty),
     "L2 left out of the loss": (
-        "The gradient has the part of L2, and the loss does not have L2 itself.",
+        "The gradient has its part from L2, and the loss does not have L2 itself.",
         GradientAlone,
     ),
     "L2 on the biases": (
@@ -285,6 +298,16 @@ _PENALTIES = {
     "L2 not on the last layer": (
         "L2 is on every W, that of the last layer too: it often stands outside the loop.",
         NotTheLast,
+    ),
+    "L2 left out of the gradient of the last layer": (
+        "The loss has L2 on every W, and so has every gradient a part of it, that of the last "
+        "layer too.",
+        GradientNotOfTheLast,
+    ),
+    "L2's gradient twice as large": (
+        "The derivative of a square brings a factor of 2, which the factor of one half in L2 "
+        "takes away.",
+        GradientTwice,
     ),
     "L2 not on the first layer": ("L2 is on every W, that of the first layer too.", NotTheFirst),
     "L2 on the last layer alone": ("L2 is on every W, not on that of the last layer.", LastAlone),
@@ -371,6 +394,15 @@ class BatchStatisticsInTest:
         return super().norm(x, p, i, True)
 
 
+class BackwardWithoutRelu:
+    """The backward goes past every ReLU as if it were not there."""
+
+    def block(self, x: torch.Tensor, p: Params, i: int, training: bool) -> torch.Tensor:
+        hidden = self.norm(x, p, i, training)
+        passed = reference.relu(hidden).detach() + (hidden - hidden.detach())
+        return self.dropout(passed, i, training)
+
+
 class NoDropout:
     def dropout(self, x: torch.Tensor, i: int, training: bool) -> torch.Tensor:
         return x
@@ -409,6 +441,13 @@ network(
     "Without the ReLU between them, affine layers in a row are one affine layer.",
     ALL_NETS,
     NoRelu,
+)
+network(
+    "ReLU left out of the backward",
+    "The forward has a ReLU after each layer but the last, and the gradient goes back past them: "
+    "the backward undoes the same layers as the forward, one by one.",
+    ALL_NETS,
+    BackwardWithoutRelu,
 )
 network(
     "norm after ReLU",

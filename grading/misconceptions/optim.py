@@ -9,11 +9,18 @@ from typing import Any
 import numpy as np
 
 from grading import reference
-from grading.misconceptions.bank import known
+from grading.misconceptions.bank import Functions, known
+
+OUTSIDE, INSIDE = "epsilon outside the root", "epsilon inside the root"
 
 
-def rule(name: str, step: Callable[..., dict[str, Any]]) -> dict[str, Callable[..., Any]]:
-    """The update rule `name` by `step(w, dw, **settings)`, which returns next_w and the state."""
+def rule(
+    name: str, step: Callable[..., dict[str, Any]], epsilon: str = OUTSIDE
+) -> dict[str, Callable[..., Any]]:
+    """The update rule `name` by `step(w, dw, **settings)`, which returns next_w and the state.
+
+    Where next_w is there in both forms, `epsilon` says which is taken.
+    """
 
     def function(w: np.ndarray, dw: np.ndarray, config: dict[str, Any] | None = None) -> Any:
         config = {} if config is None else config
@@ -24,7 +31,7 @@ def rule(name: str, step: Callable[..., dict[str, Any]]) -> dict[str, Callable[.
             state = step(w.astype(np.float64), dw.astype(np.float64), **settings)
         next_w = state.pop("next_w")
         if isinstance(next_w, dict):
-            next_w = next_w["epsilon outside the root"]
+            next_w = next_w[epsilon]
         for key, value in state.items():
             config[key] = value.astype(w.dtype) if np.ndim(value) else value
         return next_w.astype(w.dtype), config
@@ -32,16 +39,30 @@ def rule(name: str, step: Callable[..., dict[str, Any]]) -> dict[str, Callable[.
     return {f"optim:{name}": function}
 
 
+def both(name: str, step: Callable[..., dict[str, Any]]) -> tuple[Functions, ...]:
+    """The rule with epsilon outside the root, and inside: both are right."""
+    return rule(name, step), rule(name, step, INSIDE)
+
+
+def _less(w: Any, step: Any, square: Any, epsilon: float) -> dict[str, Any]:
+    return {form: w - scaled for form, scaled in reference.scaled(step, square, epsilon).items()}
+
+
 def _only(step: Callable[..., dict[str, Any]], *keys: str) -> Callable[..., dict[str, Any]]:
     """The step with nothing but these of its results: the rest is not written back."""
     return lambda *args, **settings: {k: step(*args, **settings)[k] for k in ("next_w", *keys)}
 
 
+def _fixed(step: Callable[..., dict[str, Any]], **fixed: float) -> Callable[..., dict[str, Any]]:
+    """The step with settings of its own, whatever config says."""
+    return lambda *args, **settings: step(*args, **{**settings, **fixed})
+
+
 momentum = partial(rule, "sgd_momentum")
 nesterov = partial(rule, "nesterov")
-adagrad = partial(rule, "adagrad")
-rmsprop = partial(rule, "rmsprop")
-adam = partial(rule, "adam")
+adagrad = partial(both, "adagrad")
+rmsprop = partial(both, "rmsprop")
+adam = partial(both, "adam")
 
 
 def _with_velocity(velocity: Callable[..., Any], sign: int = 1) -> Callable[..., dict[str, Any]]:
@@ -71,11 +92,29 @@ known(
     momentum(_with_velocity(lambda v, dw, rate, mu: rate * dw - mu * v, sign=-1)),
 )
 known(
+    "momentum: velocity that is subtracted",
+    "The velocity points where w goes, so it is added to w. One that is subtracted moves w the "
+    "same way when all is yours, and the wrong way when the velocity comes in from outside.",
+    "sgd_momentum",
+    momentum(_with_velocity(lambda v, dw, rate, mu: mu * v + rate * dw, sign=-1)),
+)
+known(
     "momentum: learning rate outside the velocity",
     "The velocity here is a sum of gradients, scaled when it is used. In this course the "
     "learning rate is in the velocity, so a new rate does not change the steps already taken.",
     "sgd_momentum",
     momentum(_rate_outside),
+)
+known(
+    "momentum: learning rate twice",
+    "The learning rate is in the velocity already: the step adds the velocity as it is.",
+    "sgd_momentum",
+    momentum(
+        lambda w, dw, learning_rate, **s: {
+            **(found := reference.sgd_momentum(w, dw, learning_rate=learning_rate, **s)),
+            "next_w": w + learning_rate * found["velocity"],
+        }
+    ),
 )
 known(
     "momentum: meaning turned round",
@@ -94,6 +133,12 @@ known(
     "The next step needs the velocity of this one: it is never written back.",
     "sgd_momentum",
     momentum(_only(reference.sgd_momentum)),
+)
+known(
+    "momentum: always 0.9",
+    "config may bring a momentum of its own; it is not looked at.",
+    "sgd_momentum",
+    momentum(_fixed(reference.sgd_momentum, momentum=0.9)),
 )
 known(
     "momentum: old velocity used",
@@ -138,12 +183,23 @@ known(
 )
 
 
-def _divided(cache: Callable[..., Any], root: Callable[..., Any] = np.sqrt) -> Any:
-    """A step of AdaGrad or RMSProp with another state, or another root."""
+def _divided(cache: Callable[..., Any], root: bool = True) -> Any:
+    """A step of AdaGrad or RMSProp with another state, or without the root."""
 
     def step(w: Any, dw: Any, learning_rate: Any, epsilon: Any, **state: Any) -> Any:
         s = cache(state["cache"], dw, state.get("decay_rate"))
-        return {"next_w": w - learning_rate * dw / (root(s) + epsilon), "cache": s}
+        plain = w - learning_rate * dw / (s + epsilon)
+        return {"next_w": _less(w, learning_rate * dw, s, epsilon) if root else plain, "cache": s}
+
+    return step
+
+
+def _rate_in_state(cache: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
+    """A step of AdaGrad or RMSProp whose state is of learning_rate * dw."""
+
+    def step(w: Any, dw: Any, learning_rate: Any, epsilon: Any, **state: Any) -> Any:
+        s = cache(state["cache"], learning_rate * dw, state.get("decay_rate"))
+        return {"next_w": _less(w, learning_rate * dw, s, epsilon), "cache": s}
 
     return step
 
@@ -151,7 +207,7 @@ def _divided(cache: Callable[..., Any], root: Callable[..., Any] = np.sqrt) -> A
 def _old_state(step: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     def made(w: Any, dw: Any, learning_rate: Any, epsilon: Any, cache: Any, **more: Any) -> Any:
         settings = {"learning_rate": learning_rate, "epsilon": epsilon, "cache": cache, **more}
-        next_w = w - learning_rate * dw / (np.sqrt(cache) + epsilon)
+        next_w = _less(w, learning_rate * dw, cache, epsilon)
         return {**step(w, dw, **settings), "next_w": next_w}
 
     return made
@@ -168,13 +224,20 @@ known(
     "AdaGrad: no root",
     "The step is divided by the root of the summed squares, which has the unit of a gradient.",
     "adagrad",
-    adagrad(_divided(lambda s, dw, decay: s + dw**2, root=lambda s: s)),
+    adagrad(_divided(lambda s, dw, decay: s + dw**2, root=False)),
 )
 known(
     "AdaGrad: a decaying mean",
     "AdaGrad forgets nothing: its state is a sum. A decaying mean makes it RMSProp.",
     "adagrad",
     adagrad(_divided(lambda s, dw, decay: 0.99 * s + 0.01 * dw**2)),
+)
+known(
+    "AdaGrad: learning rate inside the state",
+    "The state is a sum of squared gradients: the learning rate scales the step, not what is "
+    "remembered.",
+    "adagrad",
+    adagrad(_rate_in_state(lambda s, new, decay: s + new**2)),
 )
 known(
     "AdaGrad: state not written back",
@@ -207,10 +270,23 @@ known(
     rmsprop(_divided(lambda s, dw, decay: decay * s + dw**2)),
 )
 known(
+    "RMSProp: decay always 0.99",
+    "config may bring a decay_rate of its own; it is not looked at.",
+    "rmsprop",
+    rmsprop(_fixed(reference.rmsprop, decay_rate=0.99)),
+)
+known(
     "RMSProp: no root",
     "The step is divided by the root of the mean square, which has the unit of a gradient.",
     "rmsprop",
-    rmsprop(_divided(lambda s, dw, decay: decay * s + (1 - decay) * dw**2, root=lambda s: s)),
+    rmsprop(_divided(lambda s, dw, decay: decay * s + (1 - decay) * dw**2, root=False)),
+)
+known(
+    "RMSProp: learning rate inside the state",
+    "The state is a mean of squared gradients: the learning rate scales the step, not what is "
+    "remembered.",
+    "rmsprop",
+    rmsprop(_rate_in_state(lambda s, new, decay: decay * s + (1 - decay) * new**2)),
 )
 known(
     "RMSProp: state not written back",
@@ -238,8 +314,7 @@ def _moments(
         t = s["t"] + 1
         m, v = beta1 * s["m"] + (1 - beta1) * dw, beta2 * s["v"] + (1 - beta2) * second(dw)
         up, down = step(m, v, t, beta1, beta2)
-        next_w = w - learning_rate * up / (np.sqrt(down) + epsilon)
-        return {"next_w": next_w, "m": m, "v": v, "t": t}
+        return {"next_w": _less(w, learning_rate * up, down, epsilon), "m": m, "v": v, "t": t}
 
     return made
 
@@ -295,6 +370,31 @@ known(
         lambda w, dw, beta1, beta2, **s: reference.adam(w, dw, beta1=beta2, beta2=beta1, **s)
     ),
 )
+def _scaled_moments(w: Any, dw: Any, learning_rate: Any, m: Any, **s: Any) -> dict[str, Any]:
+    found = reference.adam(w, dw, learning_rate=learning_rate, m=m, **s)
+    m = s["beta1"] * m + (1 - s["beta1"]) * learning_rate * dw
+    up, down = m / (1 - s["beta1"] ** found["t"]), found["v"] / (1 - s["beta2"] ** found["t"])
+    return {**found, "m": m, "next_w": _less(w, up, down, s["epsilon"])}
+
+
+known(
+    "Adam: learning rate inside the state",
+    "m is a mean of gradients: the learning rate scales the step, not what is remembered.",
+    "adam",
+    adam(_scaled_moments),
+)
+known(
+    "Adam: betas always 0.9 and 0.999",
+    "config may bring a beta1 and a beta2 of its own; they are not looked at.",
+    "adam",
+    adam(_fixed(reference.adam, beta1=0.9, beta2=0.999)),
+)
+known(
+    "Adam: one beta in both corrections",
+    "Each moment is corrected by the beta that it was averaged with.",
+    "adam",
+    adam(_moments(lambda m, v, t, b1, b2: (m / (1 - b1**t), v / (1 - b1**t)))),
+)
 known(
     "Adam: corrected moments written back",
     "The correction is for this step alone: what is kept for the next are m and v before it.",
@@ -307,6 +407,12 @@ known(
     "of t.",
     "adam",
     adam(_moments(lambda m, v, t, b1, b2: (m / (1 - b1), v / (1 - b2)))),
+)
+known(
+    "Adam: first moment not corrected",
+    "Both moments start at 0: the mean of the gradients needs its correction as well.",
+    "adam",
+    adam(_moments(lambda m, v, t, b1, b2: (m, v / (1 - b2**t)))),
 )
 known(
     "Adam: second moment not corrected",

@@ -57,6 +57,14 @@ def torch_limits(limits: Limits) -> Limits:
     )
 
 
+def too_slow(seconds: float) -> str:
+    """What a student reads of a deadline that passed."""
+    return (
+        f"no answer within {seconds:g} seconds: is there a loop that does not end, or one over "
+        "every single number?"
+    )
+
+
 class ChildLost(Exception):
     """The child gave no answer; the text says why, in words for its student.
 
@@ -241,10 +249,7 @@ class Child:
                 raise self._killed()
 
     def _too_slow(self) -> ChildLost:
-        message = (
-            f"no answer within {self.limits.case_seconds:g} seconds: is there a loop that does "
-            "not end, or one over every single number?"
-        )
+        message = too_slow(self.limits.case_seconds)
         return ChildLost(message, "gave no answer before the deadline", hung=True)
 
     def _killed(self) -> ChildLost:

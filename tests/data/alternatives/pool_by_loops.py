@@ -1,4 +1,4 @@
-"""Max pooling a window at a time; the gradient goes where the window equals its maximum."""
+"""Max pooling a window at a time; equal maxima share the gradient."""
 
 import numpy as np
 
@@ -19,5 +19,6 @@ def max_pool_backward_naive(dout, cache):
     for n, c, i, j in np.ndindex(*dout.shape):
         window = x[n, c, i * s : i * s + ph, j * s : j * s + pw]
         at = dx[n, c, i * s : i * s + ph, j * s : j * s + pw]
-        at += (window == window.max()) * dout[n, c, i, j]
+        largest = window == window.max()
+        at += largest / largest.sum() * dout[n, c, i, j]
     return dx
