@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from grading import cluster, connection, gradebook, graders
+from grading import cluster, connection, gradebook, graders, repair
 from grading.gradebook import GradebookError
 from grading.graders import LONGEST
 from grading.machine import ClusterError
@@ -134,9 +134,9 @@ def grade(course: Path, workers: int | None = None) -> int:
 
 def _grade(course: Path, store: Store, workers: int | None) -> int:
     known = gradebook.students(course, ASSIGNMENT)  # before the work: is it there at all?
-    _repair_all(course)
-    print(f"entropy {store.entropy} (ENTROPY={store.entropy} replays this grading)")
     workers = workers or os.cpu_count() or 1
+    _repair_all(course, workers)
+    print(f"entropy {store.entropy} (ENTROPY={store.entropy} replays this grading)")
     if scheduler := os.environ.get(cluster.SCHEDULER):
         pending, failed = ungraded(course)
         failed |= cluster.grade_on(scheduler, course, pending)
@@ -189,14 +189,26 @@ def grade_in_parallel(course: Path, workers: int, one: Grader = grade_one) -> di
     return failed
 
 
-def _repair_all(course: Path) -> None:
+def repair_one(course: Path, folder: Path) -> None:
+    """Repair one submission; runs in a process of its own."""
     from grading.preprocessors import repair_submission
 
-    for folder in tqdm(submissions(course).values(), desc="repairing", unit="submission"):
-        try:
-            repair_submission(ASSIGNMENT, "*", [str(folder / "any.ipynb")])
-        except OSError as error:  # the next step names the student
-            print(f"{folder}: {error}", file=sys.stderr)
+    repair_submission(ASSIGNMENT, "*", [str(folder / "any.ipynb")])
+
+
+def _repair_all(course: Path, workers: int) -> None:
+    from grading.preprocessors import record
+
+    folders = {
+        student: folder
+        for student, folder in submissions(course).items()
+        if repair.settled(folder, record(course, student)) is None
+    }
+    with tqdm(total=len(folders), desc="repairing", unit="submission", disable=not folders) as bar:
+        for student, reason in graders.run(course, folders, workers, repair_one, LONGEST):
+            if reason:  # the next step says so in the list of those who are not graded
+                bar.write(f"{student}: {reason}", file=sys.stderr)
+            bar.update()
 
 
 def _forget_stale(course: Path, known: set[str]) -> dict[str, str]:

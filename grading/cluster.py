@@ -7,6 +7,7 @@ label alone (`grading.machine`); each other one is named, with what is different
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import time
@@ -31,6 +32,7 @@ from grading.store import Store, weights
 SCHEDULER = "DASK_SCHEDULER"  # environment variable: the address of a cluster's scheduler
 FIRST = 5.0  # seconds in which the scheduler must answer at first
 PATIENCE = 300.0  # and those to wait for one that went away, or for a machine that may grade
+ANSWERS = 60.0  # seconds in which a scheduler that is at work answers, however busy it is
 GLANCE = 0.05  # seconds between two looks at what is done
 IN_FLIGHT = 1 << 29  # bytes of submissions that the scheduler holds at once
 KEPT = "What was graded is kept: run the same command again"
@@ -74,6 +76,7 @@ def _client(address: str, patience: float) -> Iterator[Any]:
     end = time.monotonic() + patience
     while client is None:
         try:
+            asyncio.run(asyncio.wait_for(_answer(address), FIRST))
             client = library.Client(address, timeout=FIRST, set_as_default=False)
         except (OSError, ValueError) as problem:
             if isinstance(problem, ValueError) or time.monotonic() > end:
@@ -87,6 +90,14 @@ def _client(address: str, patience: float) -> Iterator[Any]:
     finally:
         with suppress(Exception):  # its connection may be lost
             client.close(timeout=2)
+
+
+async def _answer(address: str) -> None:
+    """Ask the scheduler for a word: a client waits for one that is frozen for ever."""
+    library = machine.distributed()
+    security = library.security.Security().get_connection_args("client")
+    async with library.rpc(address, connection_args=security) as scheduler:
+        await scheduler.identity(n_workers=0)
 
 
 @dataclass
@@ -109,7 +120,9 @@ class _Crew:
         """Once a second, ask the machines that are new; say who takes part and who may not."""
         if time.monotonic() < self.looked + 1.0:
             return
-        there = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
+        # One that is frozen keeps its connections: TimeoutError, as if it had gone.
+        asked = client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=ANSWERS)
+        there = asked["workers"]
         self.threads = {place: n for place, n in self.threads.items() if place in there}
         new = [place for place in there if place not in {*self.threads, *self.refused}]
         answers = client.run(on_machine, "about", workers=new, on_error="return") if new else {}

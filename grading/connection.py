@@ -8,6 +8,7 @@ students there are.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from nbgrader import api
@@ -43,9 +44,13 @@ def prepare(url: str) -> None:
 
 
 class OneConnection(api.Gradebook):
-    """A gradebook that is connected to, and its tables looked at, once in this process."""
+    """A gradebook that is connected to, and its tables looked at, once in this process.
+
+    The cells of the assignment are the same for everybody, and are asked for once, too.
+    """
 
     _engines: dict[tuple[str, str], Any] = {}
+    _cells: dict[tuple[str, ...], Any] = {}
 
     def __init__(
         self, db_url: str, course_id: str = "default_course", authenticator: Any = None
@@ -57,6 +62,19 @@ class OneConnection(api.Gradebook):
             return
         self.engine, self.course_id, self.authenticator = engine, course_id, authenticator
         self.db = scoped_session(sessionmaker(autoflush=True, bind=engine, future=True))
+
+    def find_source_cell(self, name: str, notebook: str, assignment: str) -> Any:
+        return self._known(super().find_source_cell, name, notebook, assignment)
+
+    def find_graded_cell(self, name: str, notebook: str, assignment: str) -> Any:
+        return self._known(super().find_graded_cell, name, notebook, assignment)
+
+    def _known(self, find: Callable[..., Any], *place: str) -> Any:
+        key = (str(self.engine.url), find.__name__, *place)
+        if key not in self._cells:
+            self._cells[key] = found = find(*place)
+            self.db.expunge(found)  # it outlives the session: all its columns are loaded
+        return self._cells[key]
 
     def close(self) -> None:
         """End the session. The connection stays."""

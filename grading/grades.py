@@ -38,8 +38,10 @@ class Row:
 
 def rows(course: Path) -> list[Row]:
     """A row for each student whom the gradebook knows or whose submission was collected."""
+    from grading.class_report.table import homes
     from grading.preprocessors import mark, record
 
+    place = {name: number for number, name in enumerate(homes(course))}
     collected = {path.parent.name for path in course.glob(f"submitted/*/{ASSIGNMENT}")}
     store = Store(course)
     found = []
@@ -51,7 +53,7 @@ def rows(course: Path) -> list[Row]:
             for name in some:
                 row = Row(name, graded=name in submitted and mark(course, name).is_file())
                 if name in submitted:
-                    _fill(row, submitted[name])
+                    _fill(row, submitted[name], place)
                 if row.graded:
                     key = mark(course, name).read_text().split()[-1]
                     outcomes = store.read(key) or {}
@@ -75,13 +77,14 @@ def _submissions(book: Any, students: list[str]) -> dict[str, Any]:
     return {submission.student_id: submission for submission in found}
 
 
-def _fill(row: Row, submission) -> None:
-    for notebook in submission.notebooks:
-        for grade in notebook.grades:
-            waits = grade.manual_score is None and grade.auto_score is None
-            row.points[grade.name] = None if waits else float(grade.score)
-            row.most[grade.name] = float(grade.max_score)
-            row.pending += float(grade.max_score) if waits else 0.0
+def _fill(row: Row, submission: Any, place: dict[str, int]) -> None:
+    """Fill in what a submission earned, in the order of the course."""
+    grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
+    for grade in sorted(grades, key=lambda grade: place.get(grade.name, len(place))):
+        waits = grade.manual_score is None and grade.auto_score is None
+        row.points[grade.name] = None if waits else float(grade.score)
+        row.most[grade.name] = float(grade.max_score)
+        row.pending += float(grade.max_score) if waits else 0.0
 
 
 def write(table: list[Row], path: Path) -> None:

@@ -59,7 +59,8 @@ class GradeChecks(NbGraderPreprocessor):
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         course, student, assignment = _where(resources, self.parent)
-        known = _graded_cells(resources)
+        about = resources["nbgrader"]
+        known = graded_cells(about["db_url"], about["notebook"], assignment)
         cells = [
             cell
             for cell in nb.cells
@@ -95,10 +96,12 @@ class GradeChecks(NbGraderPreprocessor):
             return
         says = report.clean(outcome.diagnosis or outcome.summary, 400)
         shown = {"text/plain": report.text(outcome), "text/html": report.html(outcome)}
-        cell.outputs = [
-            nbformat.v4.new_output("display_data", data=shown, metadata={"says": says}),
-            nbformat.v4.new_output("execute_result", data={"text/plain": repr(earned)}),
-        ]
+        outputs = [  # valid by construction: the whole notebook is validated when it is written
+            {"output_type": "display_data", "data": shown, "metadata": {"says": says}},
+            {"output_type": "execute_result", "data": {"text/plain": repr(earned)},
+             "metadata": {}, "execution_count": None},
+        ]  # fmt: skip
+        cell.outputs = nbformat.from_dict(outputs)
 
 
 class SaveGrades(SaveAutoGrades):
@@ -231,14 +234,13 @@ def _sources(path: Path, changed: int) -> frozenset[str]:
     return frozenset(cell.source for cell in nbformat.read(path, as_version=4).cells)
 
 
-def _graded_cells(resources: dict) -> dict[str, tuple[str, float]]:
+def graded_cells(db_url: str, notebook: str, assignment: str) -> dict[str, tuple[str, float]]:
     """Name -> (text, points) of the locked code cells with points, from the gradebook."""
-    about = resources["nbgrader"]
-    with Gradebook(about["db_url"]) as gradebook:
-        notebook = gradebook.find_notebook(about["notebook"], about["assignment"])
-        points = {cell.name: float(cell.max_score) for cell in notebook.grade_cells}
+    with Gradebook(db_url) as gradebook:
+        found = gradebook.find_notebook(notebook, assignment)
+        points = {cell.name: float(cell.max_score) for cell in found.grade_cells}
         return {
             cell.name: (cell.source, points[cell.name])
-            for cell in notebook.source_cells
+            for cell in found.source_cells
             if cell.name in points and cell.locked
         }

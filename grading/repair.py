@@ -63,17 +63,25 @@ def settle(
     As long as the content stays the same the record is the answer. New content starts a new
     record, which begins with the repairs `before`.
     """
+    known = settled(folder, record)
+    if known is not None:
+        return known
+    shutil.rmtree(originals, ignore_errors=True)
+    repairs = [*before, *repair(folder, released, originals)]
+    content = {"content": fingerprint(folder), "repairs": [asdict(r) for r in repairs]}
+    write_atomically(record, json.dumps(content, ensure_ascii=False, indent=1))
+    return repairs
+
+
+def settled(folder: Path, record: Path) -> list[Repair] | None:
+    """The repairs in `record`, or None where it is not of what is in `folder` now."""
     try:
         known = json.loads(record.read_text("utf-8"))
         if known["content"] == fingerprint(folder):
             return [Repair(**entry) for entry in known["repairs"]]
     except (OSError, ValueError, KeyError, TypeError):
         pass  # no record yet, or a damaged one: repair again
-    shutil.rmtree(originals, ignore_errors=True)
-    repairs = [*before, *repair(folder, released, originals)]
-    content = {"content": fingerprint(folder), "repairs": [asdict(r) for r in repairs]}
-    write_atomically(record, json.dumps(content, ensure_ascii=False, indent=1))
-    return repairs
+    return None
 
 
 def recorded(record: Path) -> list[Repair]:

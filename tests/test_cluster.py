@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -188,6 +189,28 @@ def test_no_scheduler(tmp_path, monkeypatch):
     for address in ("tcp://127.0.0.1:1", "nowhere at all"):
         with pytest.raises(machine.ClusterError, match="cannot be reached.*run the same command"):
             cluster.grade_on(address, tmp_path, pending)
+
+
+@pytest.mark.slow
+def test_a_frozen_scheduler(tmp_path, monkeypatch):
+    """Is a scheduler that holds its connections and says nothing taken for one that went away?"""
+    monkeypatch.setattr(cluster, "ANSWERS", 1.0)
+    monkeypatch.setattr(cluster, "PATIENCE", 1.0)
+    said: list[str] = []
+    with Cluster(tmp_path) as made:
+        made.scheduler()
+        scheduler = made.started["scheduler"]
+
+        def frozen(_, text, **__):
+            said.append(text)
+            if "no machine takes part" in text:
+                scheduler.send_signal(signal.SIGSTOP)
+
+        monkeypatch.setattr(cluster.tqdm, "write", frozen)
+        monkeypatch.setattr(cluster, "FIRST", 15.0)
+        with pytest.raises(machine.ClusterError, match="cannot be reached.*run the same command"):
+            cluster.grade_on(made.address, tmp_path, {"key": {"ann": tmp_path}})
+    assert any("went away: waiting for it" in text for text in said)
 
 
 @fast
