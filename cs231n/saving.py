@@ -7,6 +7,7 @@ import signal
 import threading
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 
 import safetensors.torch
 import torch
@@ -28,10 +29,18 @@ def save_weights(model, path, dtype=None):
 
 
 def read_weights(path):
-    """Return the tensors in `path`, `*.safetensors` or `*.pt`, by name. No code in it is run."""
-    if Path(path).suffix == ".safetensors":
-        return safetensors.torch.load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    """Return the tensors in `path`, `*.safetensors` or `*.pt`, by name. No code in it is run.
+
+    Raises:
+        ValueError: if it is damaged, or holds something else.
+    """
+    try:
+        if Path(path).suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (safetensors.SafetensorError, UnpicklingError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is damaged, or holds no weights: {reason}") from None
 
 
 def load_weights(model, path):

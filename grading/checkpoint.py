@@ -7,7 +7,7 @@ student's network does so elsewhere and brings the accuracy back.
 import math
 import stat
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -15,9 +15,6 @@ import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-
-from cs231n.data_utils import cifar10_folder, load_CIFAR_batch
-from cs231n.training import MEAN, STD
 
 NAMES = ("resnet18_cifar10.safetensors", "resnet18_cifar10.pt", "resnet18_cifar10.pth")
 MAX_BYTES = 100_000_000  # the full width takes 45 MB in float32
@@ -90,6 +87,12 @@ def parameter_count(weights: Weights) -> int:
     return sum(array.size for name, array in weights.items() if not name.endswith(counted))
 
 
+def in_half_precision(weights: Weights) -> bool:
+    """Whether no weight has more digits than float16 or bfloat16 can hold."""
+    floats = [array for array in weights.values() if array.dtype == np.float32]
+    return not any((array.view(np.uint32) & 0x1FFF).any() for array in floats)
+
+
 def read_weights(path: Path, expected: Shapes | None = None) -> Weights:
     """Return the arrays in a file of weights, by name, as float32 (counters as int64).
 
@@ -123,25 +126,6 @@ def read_weights(path: Path, expected: Shapes | None = None) -> Weights:
         # A torch file of a few bytes can claim a tensor of any size, by a stride of 0.
         raise CheckpointError(f"{path.name} claims more numbers than a file of its size holds.")
     return {name: _as_array(name, tensor, path) for name, tensor in tensors.items()}
-
-
-def evaluation_images(n: int, entropy: int | Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Draw n images of the test set, uint8 (n, 32, 32, 3), in a new order, and their labels (n,).
-
-    The same entropy draws the same images. Raises ValueError if there are not so many.
-    """
-    images, labels = load_CIFAR_batch(cifar10_folder() / "test_batch")
-    if not 0 < n <= len(images):
-        raise ValueError(f"n must be from 1 to {len(images)}, but is {n}")
-    chosen = np.random.default_rng(entropy).permutation(len(images))[:n]
-    return images[chosen], labels[chosen]
-
-
-def network_input(images: np.ndarray) -> np.ndarray:
-    """Map uint8 images (N, H, W, 3) to the float32 (N, 3, H, W) that `train` shows a network."""
-    mean, std = np.float32(MEAN), np.float32(STD)
-    x = (images.astype(np.float32) / np.float32(255) - mean) / std
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
 
 def _size_of(path: Path) -> int:

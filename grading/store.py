@@ -1,8 +1,8 @@
 """Where the outcomes of a class are kept: one file for each graded content.
 
-An outcome depends on what was handed in, on the checks and on the entropy, and on nothing
-else. So it is stored under a hash of these, and a class that was graded half is graded on from
-there.
+An outcome depends on what was handed in, on the checks, on the entropy and on the new images
+that an instructor adds, and on nothing else. So it is stored under a hash of these, and a class
+that was graded half is graded on from there.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from datasets import cifar10_1
 from grading import overlay
 from grading.outcome import Outcome
 from grading.sealed import isolation
@@ -120,8 +121,9 @@ class Store:
 
 
 def key_of(content: str, entropy: int, level: str) -> str:
-    """The key of outcomes, from the hash of a submission's content."""
-    parts = f"{content} {checks_version()} {entropy} {level}"
+    """The key of outcomes, from the hash of a submission's content; ValueError if CIFAR10_1_URL
+    names no set of images."""
+    parts = f"{content} {checks_version()} {entropy} {level} {cifar10_1.version()}"
     return hashlib.sha256(parts.encode()).hexdigest()
 
 

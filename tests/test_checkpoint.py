@@ -1,5 +1,4 @@
 import os
-import pickle
 import zipfile
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import torch
 from cs231n.classifiers.resnet import ResNet18
 from cs231n.predict import load_resnet18
 from cs231n.saving import save_weights
-from cs231n.training import normalize, to_tensor
 from grading import checkpoint
 from grading.checkpoint import CheckpointError, points_for, read_weights
 
@@ -100,6 +98,13 @@ def test_the_trained_network_is_read_as_a_narrow_one():
     assert checkpoint.parameter_count(weights) == 701_466 < checkpoint.FULL_WIDTH_PARAMETERS
     scores = load_resnet18(TRAINED).eval()(torch.zeros(1, 3, 32, 32))
     assert scores.shape == (1, 10) and scores.isfinite().all()
+
+
+def test_half_precision_is_seen(tmp_path, model):
+    """Are weights in float16 told from float32 by their values, whatever the file's format?"""
+    for dtype, half in ((None, False), (torch.float16, True), (torch.bfloat16, True)):
+        save_weights(model, tmp_path / "w.safetensors", dtype)
+        assert checkpoint.in_half_precision(read_weights(tmp_path / "w.safetensors")) is half
 
 
 def test_counters_may_be_absent(tmp_path, model):
@@ -220,37 +225,3 @@ def test_the_checkpoint_is_found_where_the_notebook_saves_it(tmp_path):
     assert checkpoint.find_checkpoint(tmp_path) is None
     (folder / "resnet18_cifar10.pt").write_bytes(b"x")
     assert checkpoint.find_checkpoint(tmp_path) == folder / "resnet18_cifar10.pt"
-
-
-@pytest.fixture
-def stored_images(tmp_path, monkeypatch):
-    rng = np.random.default_rng(0)
-    data = rng.integers(0, 256, (40, 3072), dtype=np.uint8)
-    batch = {b"data": data, b"labels": [i % 10 for i in range(40)]}
-    (tmp_path / "test_batch").write_bytes(pickle.dumps(batch))
-    monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
-    return data.reshape(40, 3, 32, 32).transpose(0, 2, 3, 1)
-
-
-def test_evaluation_images_keep_their_labels(stored_images):
-    """Are the drawn images those of the test set, each once, with its own label?"""
-    images, labels = checkpoint.evaluation_images(40, 7)
-    where = [int(np.flatnonzero((stored_images == image).all((1, 2, 3)))[0]) for image in images]
-    assert sorted(where) == list(range(40)) and where != list(range(40))
-    assert [i % 10 for i in where] == labels.tolist()
-
-
-def test_entropy_decides_the_order(stored_images):
-    """Does the same entropy draw the same images, and another one others?"""
-    first, again, other = (checkpoint.evaluation_images(9, e)[0] for e in (1, 1, 2))
-    assert (first == again).all() and (first != other).any()
-    with pytest.raises(ValueError, match="n must be"):
-        checkpoint.evaluation_images(41, 0)
-
-
-def test_the_grader_normalises_as_the_trainer_does():
-    """Does a network see in grading what it saw in training?"""
-    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-    np.testing.assert_allclose(
-        checkpoint.network_input(images), normalize(to_tensor(images)).numpy(), atol=1e-6
-    )

@@ -1,9 +1,9 @@
-"""The accuracy checkpoint: a trained ResNet-18 is sent test images and answers with logits.
+"""The accuracy checkpoint: a trained ResNet-18 is sent images and answers with scores.
 
 Labels never cross to the side where the student's code runs. But the test set is public, and a
-table of its labels is small: so some answers are held against those of the course's own network
-with the student's weights. Which ones is drawn from the entropy and crosses to nobody: a network
-that knew them would compute these, and look up the rest.
+table of its labels is small. So answers at places that only the grader knows are held against the
+course's own network with the student's weights, which also decides wherever an answer is closer
+than rounding; and what the network knows of other images is compared (`grading/gaps.py`).
 """
 
 from __future__ import annotations
@@ -14,124 +14,177 @@ import numpy as np
 import torch
 
 from cs231n.data_utils import cifar10_folder, is_stand_in
-from cs231n.training import MEAN, STD
-from grading import checkpoint, reference
+from cs231n.hardware import pick_precision
+from grading import checkpoint, exam, gaps, twin
 from grading.checks.case import Call, Case, Check, Kept
 from grading.outcome import Finding, Outcome
 
-IMAGES = 10_000
-BATCH = 1_000
-HELD_AGAINST = 256  # answers; with 1 % of all looked up, 92 of 100 such submissions are found
-AGREES = 1e-3  # largest difference relative to a logit's usual size; float32 makes 1e-5 of it
+PARTS = 2  # questions that the images are sent in; each has a deadline of its own
+BATCH = 250
+HELD_AGAINST = 512  # answers, at random, that are compared with the course's own network's
+AGREES = 0.1  # how far rounding may move a score, in units of `_unit`: four times what was seen
+CLOSE = 1_500  # answers within rounding that the course's own network decides, at most
+
+Weights = dict[str, np.ndarray]
+
+
+class NotMeasured(Exception):
+    """There is no accuracy to score; the text says why, in a sentence for the student."""
 
 
 def accuracy(check: Check, subject: Any, entropy: int) -> Outcome:
     """Points for the accuracy of the student's network, with the student's weights, on the test
-    set; no points and a sentence where there is nothing to measure."""
-    path = checkpoint.find_checkpoint(subject.folder)
-    if path is None:
-        wanted = f"checkpoints/{checkpoint.NAMES[0]}"
-        return _none(check, f"There is no {wanted}. Train the network, and save its weights there.")
+    set, or for a lower one where there is a gap that honest training does not show; no points and
+    a sentence where there is nothing to measure."""
+    note = getattr(subject, "note", lambda text: None)
     try:
+        path = checkpoint.find_checkpoint(subject.folder)
+        if path is None:
+            raise NotMeasured(
+                f"There is no checkpoints/{checkpoint.NAMES[0]}. Train the network, and save its "
+                "weights there."
+            )
         weights = checkpoint.read_weights(path)
-    except checkpoint.CheckpointError as problem:
-        return _none(check, str(problem))
-    try:
-        images, labels = checkpoint.evaluation_images(IMAGES, entropy)
-        stand_in = is_stand_in(cifar10_folder())
-    except (OSError, ValueError) as problem:
-        return _none(check, f"The accuracy was not measured: {problem}")
-    batches = [images[i : i + BATCH] for i in range(0, IMAGES, BATCH)]
-    (reply,) = subject.replies(check, [_case(weights, batches)], False)
-    if reply["error"]:
-        return _none(check, f"The network gave no answer: {reply['error']['message']}")
-    logits = [reply["answers"].get(f"logits{i}") for i in range(len(batches))]
-    problem = _wrong(logits, reply["answers"].get("again"))
-    if problem:
-        return _none(check, problem)
-    logits = np.concatenate(logits)
-    seed = [entropy, *b"held against"]
-    held = np.random.default_rng(seed).choice(IMAGES, HELD_AGAINST, replace=False)
-    if not _answers_of(weights, images[held], logits[held]):
-        if note := getattr(subject, "note", None):
-            note("its network does not answer as ResNet-18 with its weights does")
-        return _none(
-            check,
-            "Your network does not answer as ResNet-18 does with your weights. Make the check "
-            "ResNet18 pass first, then train and save anew.",
-        )
-    reached = float(np.mean(logits.argmax(axis=1) == labels))
+        drawn, data = _drawn(entropy)
+        scores = _scores(check, subject, weights, drawn.images)
+        right = _right(drawn, scores, weights, np.random.default_rng([entropy, 1]), note)
+    except (checkpoint.CheckpointError, NotMeasured) as problem:
+        finding = Finding("accuracy", "test images", passed=False, message=str(problem))
+        return Outcome(check.name, 0.0, check.points, str(problem), (finding,), error=str(problem))
+    counts, odd = gaps.counted(drawn, right)
+    for text in odd:
+        note(f"{text}. The accuracy {counts.value:.4f} counts")
     full = checkpoint.parameter_count(weights) >= checkpoint.FULL_WIDTH_PARAMETERS
-    points = checkpoint.points_for(reached, check.points, full)
-    data = "the stand-in's test images (not CIFAR-10)" if stand_in else "CIFAR-10's test images"
+    points = checkpoint.points_for(counts.value, check.points, full)
+    remarks = []
+    if odd:
+        remarks.append(f"The accuracy on {counts.of} counts: {'; '.join(odd)}.")
+    if not full:
+        remarks.append(
+            "A network narrower than the full width earns at most "
+            f"{checkpoint.NARROW_CEILING:.0%} of the points."
+        )
+    if checkpoint.in_half_precision(weights):
+        remarks.append("The weights are stored in half precision. They were used as they are.")
+    passed = points >= check.points
     return Outcome(
         check=check.name,
         points=round(points, 4),
         max_points=check.points,
-        summary=f"Accuracy {reached:.4f} on {IMAGES:,} of {data}.",
-        findings=(
-            Finding("accuracy", "test images", points >= check.points, message=_wanted(full)),
-        ),
-        remarks=() if full else (
-            "A network narrower than the full width earns at most "
-            f"{checkpoint.NARROW_CEILING:.0%} of the points.",
-        ),
+        summary=f"Accuracy {counts.value:.4f} on {counts.images:,} of {data} {counts.of}.",
+        findings=(Finding("accuracy", "test images", passed, message=_wanted(full)),),
+        remarks=tuple(remarks),
     )
 
 
-def _case(weights: dict[str, np.ndarray], batches: list[np.ndarray]) -> Case:
-    width = int(weights["conv1.weight"].shape[0])
-    calls = [
-        Call(
-            "classifiers.resnet:ResNet18",
-            kwargs={"num_classes": 10, "width": width},
-            returns=("module",),
-            keep=("module",),
-        ),
-        Call(
-            "tool:Evaluator",
-            (Kept("module"), weights, list(MEAN), list(STD)),
-            returns=("evaluator",),
-            keep=("evaluator",),
-        ),
+def _drawn(entropy: int) -> tuple[exam.Exam, str]:
+    """The exam, and the name of the data that it is of."""
+    try:
+        stand_in = is_stand_in(cifar10_folder())
+        return exam.draw(entropy), "the stand-in's (not CIFAR-10's)" if stand_in else "CIFAR-10's"
+    except (OSError, ValueError) as problem:
+        raise NotMeasured(f"The accuracy was not measured: {problem}") from problem
+
+
+def _scores(check: Check, subject: Any, weights: Weights, images: np.ndarray) -> np.ndarray:
+    """The student's network's scores (N, 10), which were checked to be such."""
+    precision = str(pick_precision(torch.device("cpu"))).removeprefix("torch.")
+    found = []
+    for part in np.array_split(images, PARTS):
+        (reply,) = subject.replies(check, [_case(weights, part, precision)], False)
+        if reply.get("hung"):
+            raise NotMeasured(
+                f"The network was too slow: it gave no answer for {len(part):,} images before the "
+                "deadline, in which the course's own answers many times. Is there a loop over "
+                "images or pixels in its forward?"
+            )
+        if reply["error"]:
+            named = filter(None, (reply["error"]["type"], reply["error"]["message"]))
+            raise NotMeasured(f"The network gave no answer: {': '.join(named)}")
+        scores, again = reply["answers"].get("scores"), reply["answers"].get("again")
+        _require_scores(scores, len(part))
+        if not np.array_equal(scores[:BATCH], again):
+            raise NotMeasured("In eval mode the same images must get the same scores.")
+        found.append(scores)
+    return np.concatenate(found)
+
+
+def _case(weights: Weights, images: np.ndarray, precision: str) -> Case:
+    settings = {"num_classes": 10, "width": int(weights["conv1.weight"].shape[0])}
+    build = Call(
+        "classifiers.resnet:ResNet18", kwargs=settings, returns=("module",), keep=("module",)
+    )
+    load = Call(
+        "tool:Evaluator",
+        (Kept("module"), weights, precision),
+        returns=("evaluator",),
+        keep=("evaluator",),
+    )
+    asks = [
+        Call(".scores", (sent, BATCH), of="evaluator", returns=(name,))
+        for name, sent in (("scores", images), ("again", images[:BATCH]))
     ]
-    for i, batch in enumerate(batches):
-        calls.append(Call(".logits", (batch,), of="evaluator", returns=(f"logits{i}",)))
-    calls.append(Call(".logits", (batches[0],), of="evaluator", returns=("again",)))
-    return Case("test images", calls)
+    return Case("test images", [build, load, *asks])
 
 
-def _answers_of(weights: dict[str, np.ndarray], images: np.ndarray, logits: np.ndarray) -> bool:
-    """Whether the logits are those of the course's network with these weights.
+def _require_scores(scores: Any, count: int) -> None:
+    if not isinstance(scores, np.ndarray) or scores.shape != (count, 10):
+        got = f"an array of shape {scores.shape}" if isinstance(scores, np.ndarray) else "none"
+        raise NotMeasured(
+            f"For {count:,} images the network must answer with scores of shape ({count}, 10), but "
+            f"the answer is {got}."
+        )
+    if scores.dtype.kind != "f":
+        raise NotMeasured(
+            f"The network's scores must be real numbers, but are {scores.dtype}: return what the "
+            "last layer computes, not a class."
+        )
+    if bad := int(len(scores) - np.isfinite(scores).all(axis=1).sum()):
+        raise NotMeasured(f"For {bad:,} of {count:,} images the network's scores are not finite.")
 
-    Their usual size is a median, since a mean or a maximum is what the weights make it: a bias of
-    1e4 on all classes, or on one that is given up, leaves the accuracy and would excuse any lie.
+
+def _right(
+    drawn: exam.Exam, scores: np.ndarray, weights: Weights, rng: np.random.Generator, note: Any
+) -> np.ndarray:
+    """For each image (N,) 1 if the highest score is at its label, else 0.
+
+    Where two scores are so close that rounding could exchange them, the course's own network
+    decides, so that nothing is gained by moving scores a little. If there are too many of these,
+    it decides a sample, and the others are as often right as that.
     """
-    with torch.no_grad():  # in float32, as the network itself; float64 takes five times as long
-        x = torch.from_numpy(checkpoint.network_input(images))
-        parts = [reference.resnet18(part, weights, False).numpy() for part in x.split(64)]
-    right = np.concatenate(parts)
-    usual = np.median(np.abs(right - np.median(right, axis=1, keepdims=True)))
-    return bool(np.abs(logits - right).max() <= AGREES * usual)
+    precision = pick_precision(torch.device("cpu"))
+    held = rng.permutation(len(scores))[:HELD_AGAINST]
+    own = twin.scores(drawn.images[held], weights, precision)
+    moved = AGREES * _unit(own)
+    right = (scores.argmax(axis=1) == drawn.labels).astype(np.float64)
+    second, first = np.partition(scores, -2, axis=1)[:, -2:].T
+    close = rng.permutation(np.flatnonzero(first - second <= 2 * moved))
+    decided, others = close[:CLOSE], close[CLOSE:]
+    decision = twin.scores(drawn.images[decided], weights, precision)
+    for places, answers in ((held, own), (decided, decision)):
+        apart = np.abs(_centred(scores[places]) - _centred(answers))
+        if not (apart <= moved).all():
+            note("its network does not answer as ResNet-18 with its weights does")
+            raise NotMeasured(
+                "Your network does not answer as ResNet-18 does with your weights. Make the check "
+                "ResNet18 pass first, then train and save anew."
+            )
+    right[decided] = decision.argmax(axis=1) == drawn.labels[decided]
+    right[others] = right[decided].mean() if len(others) else 0.0
+    return right
 
 
-def _wrong(logits: list[Any], again: Any) -> str:
-    for got in [*logits, again]:
-        if not isinstance(got, np.ndarray) or got.shape != (BATCH, 10):
-            return f"For {BATCH} images the network must answer with logits of shape ({BATCH}, 10)."
-        if got.dtype.kind != "f" or not np.isfinite(got).all():
-            return "The network's logits must be finite numbers."
-    if not np.array_equal(logits[0], again):
-        return "In eval mode the same images must get the same logits."
-    return ""
+def _centred(scores: np.ndarray) -> np.ndarray:
+    """Scores around their median: a number added to all of an image's scores decides nothing."""
+    return scores - np.median(scores, axis=1, keepdims=True)
+
+
+def _unit(scores: np.ndarray) -> float:
+    """How far the highest score usually is above the middle one."""
+    return float(np.median(_centred(scores).max(axis=1)))
 
 
 def _wanted(full: bool) -> str:
     best, _ = checkpoint.SCALE[-1]
     width = "" if full else ", with the full width"
     return f"full points need {best:.2f}{width}"
-
-
-def _none(check: Check, message: str) -> Outcome:
-    finding = Finding("accuracy", "test images", passed=False, message=message)
-    return Outcome(check.name, 0.0, check.points, message, (finding,), error=message)

@@ -115,25 +115,34 @@ def gradients(module: Any, x: np.ndarray, dout: np.ndarray) -> dict[str, np.ndar
 
 
 class Evaluator:
-    """A trained network that is sent images and answers with logits, a batch at a time."""
+    """A trained network that is sent images and answers with scores."""
 
-    def __init__(self, module: Any, state: dict[str, np.ndarray], mean: Any, std: Any) -> None:
+    def __init__(self, module: Any, state: dict[str, np.ndarray], precision: str) -> None:
+        """Load the weights; `precision` is the name of the dtype that convolutions run in."""
         import torch
 
+        hardware = importlib.import_module("cs231n.hardware")
         torch.set_num_threads(2)
-        self.torch = torch
-        self.module = module.eval()
-        self.module.load_state_dict(
-            {key: torch.tensor(np.asarray(value)) for key, value in state.items()}
-        )
-        self.module = self.module.to(memory_format=torch.channels_last)
-        self.mean = torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1)
-        self.std = torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1)
+        hardware.keep_freed_memory()
+        tensors = {key: torch.tensor(np.asarray(value)) for key, value in state.items()}
+        try:
+            module.load_state_dict(tensors)
+        except RuntimeError as problem:
+            reason = " ".join(str(problem).split())[:300]
+            raise ValueError(f"your ResNet18 does not take these weights: {reason}") from None
+        self.module = module.eval().to(memory_format=torch.channels_last)
+        self.precision = hardware.autocast(torch.device("cpu"), getattr(torch, precision))
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        """Logits (N, num_classes) of uint8 images (N, 32, 32, 3)."""
-        torch = self.torch
-        with torch.inference_mode():
-            x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255.0
-            x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-            return self.module(x).float().numpy()
+    def scores(self, images: np.ndarray, batch_size: int) -> Any:
+        """What the network returns for uint8 images (N, 32, 32, 3), as one tensor."""
+        import torch
+
+        ready = importlib.import_module("cs231n.images")
+        with torch.inference_mode(), self.precision:
+            batches = ready.to_tensor(images).split(batch_size)
+            found = [self.module(ready.normalize(batch)) for batch in batches]
+        for out in found:
+            if not isinstance(out, torch.Tensor):
+                raise TypeError(f"ResNet18 must return a tensor, but returned {type(out).__name__}")
+        found = torch.cat(found)
+        return found.float() if found.is_floating_point() else found

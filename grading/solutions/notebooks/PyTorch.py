@@ -500,7 +500,7 @@ training.plot_curves(history)
 # | 87.56 % (the result to beat) | 0.8 |
 # | 92 % or more | 1 |
 #
-# Between the marks it is linear. A network narrower than 64 can earn up to 0.7 of the points. The grader builds *your* `ResNet18`, gives it images that went through `normalize`, and counts. It does not matter how you trained the network, with this trainer or one of your own, if it is on the training images alone.
+# Between the marks it is linear. A network narrower than 64 can earn up to 0.7 of the points. The grader builds *your* `ResNet18`, gives it images that went through `normalize`, and counts. It does not matter how you trained the network, with this trainer or one of your own, if it is on the training images alone. It is asked about training images and varied test images too; where these say that it knows the test images by heart, the lower accuracy counts (`docs/checkpoint.md`).
 
 # %%
 checkpoint = folder / "resnet18_cifar10.safetensors"

@@ -1,0 +1,108 @@
+"""python -m cs231n.predict: Kaggle's file, in little memory, and what it says of bad input."""
+
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cs231n import predict, saving
+from cs231n.classifiers.resnet import ResNet18
+
+NAMES = [f"class {i}" for i in range(10)]
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "weights.safetensors"
+    saving.save_weights(ResNet18(width=2), path)
+    return path
+
+
+@pytest.fixture
+def images(tmp_path, monkeypatch):
+    """Draws n images as files, in a folder beside that of the names."""
+    (tmp_path / "batches.meta").write_bytes(pickle.dumps({"label_names": NAMES}))
+    monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    def draw(n):
+        folder = tmp_path / "images"
+        folder.mkdir(exist_ok=True)
+        rng = np.random.default_rng(0)
+        for number in range(1, n + 1):
+            pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png", compress_level=0)
+        return folder
+
+    return draw
+
+
+def test_memory_does_not_grow_with_the_images(images, checkpoint, solved, tmp_path):
+    """Does ten times as many images take the same memory, and is each labelled?"""
+    code = (
+        "import resource, sys; from cs231n.predict import main; code = main(sys.argv[1:]); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024); sys.exit(code)"
+    )
+    megabytes = []
+    for n in (500, 5000):
+        arguments = ["--checkpoint", checkpoint, "--images", images(n)]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(solved)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        rows = (tmp_path / "submission.csv").read_text().splitlines()
+        assert rows[0] == "id,label" and len(rows) == n + 1
+        assert [row.split(",")[0] for row in rows[1:]] == [str(i + 1) for i in range(n)]
+        assert {row.split(",")[1] for row in rows[1:]} <= set(NAMES)
+        megabytes.append(int(done.stdout.splitlines()[-1]))
+    assert megabytes[1] < 1000 and megabytes[1] - megabytes[0] < 40
+
+
+def spoil(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def large(folder):
+    Image.new("RGB", (64, 32)).save(folder / "2.png")
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda folder: (folder / "2.png").unlink(), "2.png is missing"),
+        (lambda folder: [path.unlink() for path in folder.iterdir()], "has no 1.png, 2.png"),
+        (spoil("2.png", b"\x89PNG\r\n\x1a\n" + bytes(50)), "2.png is damaged"),
+        (spoil("2.png", b"text"), "2.png is damaged"),
+        (large, "2.png has 64x32 pixels, not 32x32"),
+        (spoil("../weights.safetensors", b"text"), "weights.safetensors is damaged, or holds no"),
+        (lambda folder: (folder / "../weights.safetensors").unlink(), "No such file"),
+        (spoil("../batches.meta", b"cos\nsystem\n(S'true'\ntR."), "it asks for os.system"),
+    ],
+)
+def test_bad_input_is_told_in_a_line(images, checkpoint, tmp_path, capsys, change, said):
+    """Does each fault end in one sentence, and leave an earlier file as it was?"""
+    (tmp_path / "submission.csv").write_text("earlier")
+    folder = images(3)
+    change(folder)
+    assert predict.main(["--checkpoint", str(checkpoint), "--images", str(folder)]) == 1
+    assert said in capsys.readouterr().err
+    assert (tmp_path / "submission.csv").read_text() == "earlier"
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_scores_that_are_no_numbers_label_nothing(tmp_path):
+    """Does a diverged network write no file?"""
+    model = ResNet18(width=2)
+    torch.nn.init.constant_(model.fc.bias, float("nan"))
+    with pytest.raises(ValueError, match="not finite"):
+        predict.write_submission(
+            model, [np.zeros((2, 32, 32, 3), np.uint8)], tmp_path / "out.csv", NAMES
+        )
+    assert not list(tmp_path.iterdir())
