@@ -36,7 +36,8 @@ def test_columns_are_in_the_order_of_the_course(tmp_path):
     """Are checks in the course's order, and not in that of the notebooks' names?"""
 
     def notebook(name, check):
-        cell = SimpleNamespace(name=check, manual_score=None, auto_score=1.0, score=1.0, max_score=1)
+        points = {"manual_score": None, "auto_score": 1.0, "score": 1.0, "max_score": 1.0}
+        cell = SimpleNamespace(name=check, **points)
         return SimpleNamespace(name=name, grades=[cell])
 
     row = grades.Row("ann")
