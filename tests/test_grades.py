@@ -1,5 +1,7 @@
 """The summary of grades in the terminal."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from grading import grades
@@ -28,3 +30,20 @@ def test_summary_of_a_name_with_control_codes(capsys):
     """Is a name shown without what a terminal would obey?"""
     grades.show([grades.Row("a\x1b[31mb", {}, {}, repairs=[Repair("", "mended.")])])
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_columns_are_in_the_order_of_the_course(tmp_path):
+    """Are checks in the course's order, and not in that of the notebooks' names?"""
+
+    def notebook(name, check):
+        points = {"manual_score": None, "auto_score": 1.0, "score": 1.0, "max_score": 1.0}
+        cell = SimpleNamespace(name=check, **points)
+        return SimpleNamespace(name=name, grades=[cell])
+
+    row = grades.Row("ann")
+    names = {"BatchNorm": "second", "Extra": "last", "FullyConnectedNets": "first"}
+    submission = SimpleNamespace(notebooks=[notebook(*item) for item in names.items()])
+    grades._fill(row, submission)
+    grades.write([row], tmp_path / "grades.csv")
+    heading = (tmp_path / "grades.csv").read_text().splitlines()[0]
+    assert ",first,second,last," in heading
