@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,9 @@ from grading.store import Store, write_atomically
 ASSIGNMENT = "assignment2"
 AT_ONCE = 200  # students whose grades are read together
 STUDENTS_SHOWN, REPAIRS_SHOWN = 20, 2  # in the summary; the table has all of them
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+# What a spreadsheet would run, at the start of a cell: wide signs are as good in some languages,
+# and where numbers have a decimal comma a semicolon starts the next cell, in quotes or not.
+FORMULA = re.compile(r"(^|[;\t])(\s*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])")
 
 
 @dataclass
@@ -115,7 +118,7 @@ def _order(table: list[Row]) -> list[str]:
 
 def harmless(text: str) -> str:
     """Text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
+    return FORMULA.sub(r"\1'\2", text)
 
 
 def show(table: list[Row]) -> None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from bs4 import BeautifulSoup
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat.notebooknode import NotebookNode
 from nbgrader import utils
 from nbgrader.api import BaseCell, Comment, Grade, Gradebook
@@ -26,6 +29,8 @@ from grading.store import Store, write_atomically
 
 # A tag begins so. A space behind the angle bracket makes it text, and leaves formulas alone.
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
+LINK = re.compile(r"\](?=[(\[:])")  # between a link's text and its address
+SCHEMES = ("", "http", "https", "mailto")  # of addresses that run nothing
 NOT_GRADED = "This check has no result, so it has no points yet. Please tell your instructor."
 _failed: set[Path] = set()  # submissions of this run that could not be graded: once is enough
 _found: dict[Path, dict[str, Outcome]] = {}  # of the submission that is being converted
@@ -46,7 +51,7 @@ class CleanNotebook(NbGraderPreprocessor):
                 outputs = [] if utils.is_grade(cell) else clean_outputs(cell.outputs, budget)
                 cell.outputs = nbformat.from_dict(outputs)
             elif cell.source not in released:
-                cell.source = TAG.sub("< ", cell.source)
+                cell.source = plain_markdown(cell.source, cell.get("attachments", {}))
         return nb, resources
 
 
@@ -137,6 +142,31 @@ def _by_cell(gradebook: Gradebook, kind: type, notebook: str) -> dict[str, Any]:
     found = gradebook.db.query(kind, BaseCell.name).select_from(kind)
     found = found.join(BaseCell, BaseCell.id == kind.cell_id)
     return {name: item for item, name in found.filter(kind.notebook_id == notebook)}
+
+
+def plain_markdown(source: str, attachments: Mapping[str, Any]) -> str:
+    """Markdown without HTML; without links, where one would run a script or cannot be shown."""
+    source = TAG.sub("< ", source)
+    if not LINK.search(source):
+        return source
+    try:
+        renderer = IPythonRenderer(escape=False, attachments=attachments)
+        page = BeautifulSoup(MarkdownWithMath(renderer=renderer).render(source), "html.parser")
+    except Exception:  # such as a picture that is not there, of which every page would end
+        return LINK.sub("] ", source)
+    links = [tag.get("href", "") for tag in page.find_all("a")]
+    links += [src for tag in page.find_all("img") if not _is_picture(src := tag.get("src", ""))]
+    return source if all(_scheme(link) in SCHEMES for link in links) else LINK.sub("] ", source)
+
+
+def _is_picture(address: str) -> bool:
+    return address.startswith(("data:image/png;base64,", "data:image/jpeg;base64,"))
+
+
+def _scheme(address: str) -> str:
+    """What comes before an address's first colon, as browsers read it; '' for a relative one."""
+    start, colon, _ = re.sub(r"[\x00-\x20]", "", address).partition(":")
+    return start.lower() if colon and not re.search("[/?#]", start) else ""
 
 
 class ShowRepairs(NbGraderPreprocessor):

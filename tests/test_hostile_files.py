@@ -125,3 +125,14 @@ def test_what_a_table_of_evidence_says(tmp_path):
     told = [entry.what for entry in evidence.of_files("ann", tmp_path, repairs)]
     assert len(told) == 2 and "may not be edited" in told[0] and "a link" in told[1]
     assert evidence.one_line("a\nb\x1b[2J\u202e") == "a?b?[2J?"
+
+
+def test_an_exercise_that_calls_the_given_layers_is_told(solved, tmp_path):
+    """Is an instructor told of a convolution that calls the given fast one, and of no other?"""
+    layers = tmp_path / "cs231n" / "layers.py"
+    layers.parent.mkdir()
+    text = (solved / "cs231n" / "layers.py").read_text()
+    for code, count in (("", 0), ("\nfrom cs231n.fast_layers import conv_forward_fast\n", 1)):
+        layers.write_text(text + code)
+        told = [entry.what for entry in evidence.of_files("ann", tmp_path, [])]
+        assert len([what for what in told if "the given fast layers" in what]) == count

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from small_course import CHECKS, PNG, archive, source_notebook, student_notebook
 
-from grading import outputs, repair, repair_notebook
+from grading import outputs, preprocessors, repair, repair_notebook
 from grading.archives import unpack
 from grading.overlay import TASK_FILES
 
@@ -294,6 +295,26 @@ def test_settle_is_idempotent(handed_in, released, tmp_path):
     assert repair.recorded(record) == first
     put(handed_in / FCN, student_notebook("FullyConnectedNets"))
     assert repair.settle(handed_in, released, tmp_path / "o", record) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "[a](javascript:alert(1))", "[a]( &#106;avaScript:alert(1))", "[a](java\tscript:alert(1))",
+        "[a][b]\n\n[b]: vbscript:x", "[a](data:text/html;base64,PHNjcmlwdD4=)",
+        "![a](javascript:x)", "![a](attachment:gone.png)",
+    ],
+)  # fmt: skip
+def test_links_that_run_are_no_links(source):
+    """Is a link that would run a script in the instructor's browser, or that would end the page,
+    left as text, and any other one a link?"""
+    shown = preprocessors.plain_markdown(source, {})
+    page = MarkdownWithMath(renderer=IPythonRenderer(escape=False)).render(shown)
+    assert "href" not in page and "<img" not in page
+    for good in ("[a](https://example.org/x:y)", "[a](#part)", "![a](plot.png)", "a [b] c: d"):
+        assert preprocessors.plain_markdown(good, {}) == good
+    picture = {"p.png": {"image/png": "AAAA"}}
+    assert "](" in preprocessors.plain_markdown("![a](attachment:p.png)", picture)
 
 
 def test_scripts_are_not_kept():

@@ -211,6 +211,21 @@ def test_control_groups_are_taken_away():
     assert not [folder for folder in folders if folder.exists()]
 
 
+@pytest.mark.skipif(
+    not os.access("/sys/fs/cgroup/cpu/cgroup.procs", os.W_OK), reason="no such control group here"
+)
+@pytest.mark.parametrize("form", ["warm", "cold"])
+def test_each_child_has_one_share_of_the_processors(solved, monkeypatch, form):
+    """Is a child in a group of its own, so that 60 processes of it starve no other child?"""
+    if form == "cold":
+        monkeypatch.setattr(sandbox.warm, "fork", lambda *_: None)
+    level = isolation.level().name
+    with sandbox.Child(solved, QUICK, level) as child:
+        groups = Path("/proc", str(child.process.pid), "cgroup").read_text().splitlines()
+        assert [g for g in groups if ":cpu" in g and f"/{isolation.GROUP}-{os.getpid()}-" in g]
+    child.close()  # once more: nothing happens
+
+
 def test_groups_of_a_killed_grader_are_taken_away():
     """Does the next grader remove what one that was killed has left, and who is still in it?"""
     code = (

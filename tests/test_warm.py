@@ -162,6 +162,8 @@ def test_a_warm_worker_sees_what_a_cold_one_sees(tree, monkeypatch):
     assert len({tuple(sorted({*view["folders"]} - of_trees)) for view in views}) == 1
     assert views[0]["writable"] == views[1]["writable"] == ["/scratch"]
     assert views[0]["filtered"] == views[1]["filtered"] == "2"
+    for name in ("memory_of_init", "files_of_init"):
+        assert views[0][name] == views[1][name] == "PermissionError"
     for name in ("capabilities", "no_new_privileges", "user", "interfaces", "namespace", "shared"):
         assert views[0][name] == views[1][name]
 

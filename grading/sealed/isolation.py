@@ -94,7 +94,7 @@ def seal(tree: Path | None, torch: bool) -> list[str]:
     """
     view = _view(tree, torch)
     inner = ["bwrap", "--unshare-user", "--unshare-all", "--die-with-parent"]
-    inner += ["--disable-userns"] if tree else []
+    inner += ["--disable-userns", "--as-pid-1"] if tree else []
     inner += ["--new-session", "--cap-drop", "ALL", "--uid", NOBODY, "--gid", NOBODY]
     inner += ["--hostname", "worker", "--clearenv", "--tmpfs", "/", *view, "--proc", "/proc"]
     inner += ["--dev", "/dev", "--remount-ro", "/dev"]

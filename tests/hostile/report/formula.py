@@ -1,17 +1,20 @@
-"""Notes a formula of its own in the table of evidence.
+"""Notes formulas of its own in the table of evidence, one behind a semicolon.
 
 aimed at: design
 shown: trusting
 """
 
-import os
 import sys
 
 wire = sys.modules["grading.sealed.wire"]
+encode = wire.encode
+NOTES = ["=cmd|' /C calc'!A0", "no;=cmd|' /C calc'!A0", "\uff1dcmd|' /C calc'!A0"]
 
 
-def relu_forward(x):
-    reply = {"task": 1, "case": 0, "answers": {}, "error": None, "noted": ["=cmd|' /C calc'!A0"]}
-    for task in range(9):
-        os.write(int(sys.argv[3]), wire.encode({**reply, "task": task}))
-    return -x, x
+def with_notes(value, *more):
+    if isinstance(value, dict) and "case" in value:
+        value = {**value, "noted": NOTES}
+    return encode(value, *more)
+
+
+wire.encode = with_notes
