@@ -220,6 +220,9 @@ def summary(check: Check, findings: Sequence[Finding], replies: Sequence[Reply])
     if any(reply["error"] and reply["error"]["kind"] == "stub" for reply in replies):
         files = ", ".join(check.exercises)
         return f"Not written yet ({files}); see notebooks/{check.notebook}.ipynb."
+    for error in [reply["error"] for reply in replies if reply["error"]]:
+        if error["kind"] == "import":  # in whatever case
+            return f"{error_text(error).rstrip('.')}."
     prefix = "" if core else "Right on the usual inputs, not at an edge. "
     stop = "" if first.message.endswith((".", "?", "!")) else "."
     return f"{prefix}{first.case}: {first.message}{stop}"

@@ -171,3 +171,14 @@ def test_old_python_is_named_with_its_modern_form(dropin, line, said):
     outcome = grade(dropin.folder, "relu_forward")["relu_forward"]
     assert outcome.points == 0.0
     assert said in outcome.summary and "cs231n/layers.py, line" in outcome.summary
+
+
+def test_a_file_that_does_not_parse_is_the_place(dropin):
+    """Is the line named that does not parse, where another file imports it, and no case?"""
+    path = dropin.folder / LAYERS
+    path.write_text(path.read_text() + "\n\ndef broken(x:\n")
+    found = grade(dropin.folder, "affine_forward", "FullyConnectedNet")
+    line = len(path.read_text().splitlines())
+    for outcome in found.values():
+        assert outcome.summary.startswith("SyntaxError: '(' was never closed. At cs231n/layers.py")
+        assert f"line {line}" in outcome.summary

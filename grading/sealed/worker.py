@@ -154,7 +154,7 @@ def describe(problem: BaseException, path: str) -> dict[str, str]:
     if isinstance(problem, SyntaxError):
         kind = "import"
         where = _place(problem.filename or "", problem.lineno or 0)
-    trace = problem.__traceback__
+    trace = None if where else problem.__traceback__  # the line that does not parse is the place
     while trace is not None:
         where = _place(trace.tb_frame.f_code.co_filename, trace.tb_lineno) or where
         trace = trace.tb_next
