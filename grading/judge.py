@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from grading import follow
 from grading.checks import ALL
 from grading.checks.case import Case, Check
-from grading.checks.tolerance import compare
+from grading.checks.tolerance import compare, kind_wanted, right_answers
 from grading.hints import hint
 from grading.misconceptions import diagnosis
 from grading.outcome import Finding, Outcome
@@ -165,6 +166,10 @@ def judge_case(case: Case, reply: Reply) -> tuple[list[Finding], list[str]]:
             case=case.label,
             edge=case.edge,
         )
+        if not finding.passed and finding.shape and _given_back(reply["answers"][label], case):
+            message = f"{label} is one of the inputs, given back as it came"
+            wanted = kind_wanted(np.shape(right_answers(want)[0]), case.dtype)
+            finding = replace(finding, message=f"{message}; it {wanted} that is computed")
         findings.append(finding)
         remarks += [f"You wrote the form with {remark}; both are in use."] if remark else []
     for law in case.laws:
@@ -174,6 +179,13 @@ def judge_case(case: Case, reply: Reply) -> tuple[list[Finding], list[str]]:
             message = f"{law.label}: the answer is not of the kind that was asked for"
         findings.append(Finding(label=law.label, passed=not message, message=message, **place))
     return findings, remarks
+
+
+def _given_back(answer: Any, case: Case) -> bool:
+    """Whether an answer is an input of the case, or one in another shape."""
+    inputs = [a for call in case.calls for a in call.args if isinstance(a, np.ndarray)]
+    flat = np.ravel(answer)
+    return any(a.size == flat.size > 1 and np.array_equal(a.ravel(), flat) for a in inputs)
 
 
 def _weight(case: Case, label: str) -> float:
@@ -208,6 +220,9 @@ def summary(check: Check, findings: Sequence[Finding], replies: Sequence[Reply])
     if any(reply["error"] and reply["error"]["kind"] == "stub" for reply in replies):
         files = ", ".join(check.exercises)
         return f"Not written yet ({files}); see notebooks/{check.notebook}.ipynb."
+    for error in [reply["error"] for reply in replies if reply["error"]]:
+        if error["kind"] == "import":  # in whatever case
+            return f"{error_text(error).rstrip('.')}."
     prefix = "" if core else "Right on the usual inputs, not at an edge. "
     stop = "" if first.message.endswith((".", "?", "!")) else "."
     return f"{prefix}{first.case}: {first.message}{stop}"

@@ -176,10 +176,12 @@ def test_old_python_is_named_with_its_modern_form(dropin, line, said):
     assert "deprecated" not in outcome.summary  # NumPy's own advice, in five lines
 
 
-def test_a_syntax_error_is_named_where_it_is(dropin):
-    """Is it the line that does not parse, in the checks of modules that import its file too?"""
+def test_a_file_that_does_not_parse_is_the_place(dropin):
+    """Is the line named that does not parse, where another file imports it, and no case?"""
     path = dropin.folder / LAYERS
-    path.write_text(path.read_text() + "\n\ndef broken(:\n")
-    for name, outcome in grade(dropin.folder, "relu_forward", "affine_bn_relu").items():
-        assert "At cs231n/layers.py, line" in outcome.summary, name
-        assert "def broken(:" in outcome.summary, name
+    path.write_text(path.read_text() + "\n\ndef broken(x:\n")
+    found = grade(dropin.folder, "affine_forward", "FullyConnectedNet")
+    line = len(path.read_text().splitlines())
+    for outcome in found.values():
+        assert outcome.summary.startswith("SyntaxError: '(' was never closed. At cs231n/layers.py")
+        assert f"line {line}: def broken(x:" in outcome.summary

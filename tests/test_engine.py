@@ -355,6 +355,17 @@ BAD = {
         lambda dout, cache: (*_grads(dout, cache)[:2], np.full(dout.shape[1], np.nan)),
         "; it must be finite float64",
     ),
+    "whole numbers": (
+        lambda dout, cache: (*_grads(dout, cache)[:2], np.zeros(dout.shape[1], int)),
+        "db is int64, whole numbers alone; it must be float64",
+    ),
+    "a function": (
+        lambda dout, cache: (*_grads(dout, cache)[:2], print), "it must be an array of float64"
+    ),
+    "an input": (
+        lambda dout, cache: (cache[0][:, :], *_grads(dout, cache)[1:]),
+        "dx is one of the inputs, given back as it came; it must be an array of float64",
+    ),
     "an exception": (lambda dout, cache: dout @ dout, "ValueError: matmul"),
     "the program's end": (lambda dout, cache: exit(3), "SystemExit: 3"),
 }  # fmt: skip

@@ -299,6 +299,23 @@ def test_a_diagnosis_needs_no_second_draw_where_all_is_right():
 
 
 @pytest.mark.fast
+@pytest.mark.parametrize(
+    "check, answer",
+    [
+        ("softmax_loss", lambda x, y: (np.nan, np.zeros_like(x))),
+        ("dropout_forward", lambda x, param: (np.full(x.shape, np.nan), None)),
+        ("dropout_forward", lambda x, param: ("out", None)),
+        ("dropout_forward", lambda x, param: (x, None)),
+        ("dropout_backward", lambda dout, cache: np.nan * dout),
+    ],
+)
+def test_an_answer_that_is_none_is_no_known_mistake(check, answer):
+    """Is a mistake that is known by its looks not named for NaN, a text, or the input itself?"""
+    outcome = kill_table().outcomes({f"layers:{check}": answer})[check]
+    assert not outcome.passed and outcome.known == ()
+
+
+@pytest.mark.fast
 def test_equal_explanations_name_nobody():
     """Is nothing named where two mistakes explain the same?"""
     both = {("case", "dx")}

@@ -27,15 +27,19 @@ def compare(
 ) -> tuple[Finding, str]:
     """The finding on one answer, and a remark ('' where there is nothing to remark)."""
     place = {"label": label, "case": case, "edge": edge}
-    answers = want.answers if isinstance(want, OneOf) else {"": want}
     results = [
         _compare(got, np.asarray(answer, dtype=np.float64), dtype, gradient, place)
-        for answer in answers.values()
+        for answer in right_answers(want)
     ]
     best = min(results, key=lambda f: (not f.passed, f.error is None, f.error or 0.0))
-    name = list(answers)[results.index(best)]
+    name = list(want.answers)[results.index(best)] if isinstance(want, OneOf) else ""
     told_apart = best.passed and not all(result.passed for result in results)
     return best, name if told_apart else ""
+
+
+def right_answers(want: Any) -> list[Any]:
+    """All the answers that are right."""
+    return list(want.answers.values()) if isinstance(want, OneOf) else [want]
 
 
 def relative_error(got: np.ndarray, want: np.ndarray) -> np.ndarray:
@@ -101,6 +105,9 @@ def _compare(
         message = f"{label} holds NaN or infinity ({bad} of {array.size}); it must be finite"
         message += f" {dtype}"
         return Finding(**found, passed=False, message=message)
+    if not worst <= tolerance and array.dtype.kind in "biu":
+        message = f"{label} is {array.dtype}, whole numbers alone; it must be {dtype}"
+        return Finding(**found, passed=False, message=message)
     if not worst <= tolerance:
         wrong = float(np.mean(error > tolerance))
         share = "every entry" if wrong == 1 else f"{wrong:.0%} of the entries"
@@ -121,9 +128,13 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
 
 
+def kind_wanted(shape: tuple[int, ...], dtype: str) -> str:
+    return f"must be an array of {dtype} of shape {shape}" if shape else "must be a number"
+
+
 def wrong_kind(got: Any, shape: tuple[int, ...], dtype: str) -> str:
     """What is wrong with an answer that is no numeric array (or number) at all, or ''."""
-    wanted = f"must be an array of {dtype} of shape {shape}" if shape else "must be a number"
+    wanted = kind_wanted(shape, dtype)
     if got is None:
         return f"is None; it {wanted} (is a return missing?)"
     if isinstance(got, Opaque):
@@ -133,7 +144,11 @@ def wrong_kind(got: Any, shape: tuple[int, ...], dtype: str) -> str:
     if isinstance(got, (list, tuple)):
         return f"is a {type(got).__name__} of {len(got)}; it {wanted}"
     kind = np.asarray(got).dtype.kind
+    if kind not in "biuf" and not np.ndim(got):
+        inside = got.item() if isinstance(got, np.ndarray) else got
+        named = "a complex number" if kind == "c" else f"of type {type(inside).__name__}"
+        return f"is {named}; it {wanted}"
     if kind not in "biuf":
         of = {"c": "complex numbers", "O": "objects"}.get(kind, "something that is no number")
-        return f"is {'an array' if np.ndim(got) else 'one'} of {of}; it {wanted}"
+        return f"is an array of {of}; it {wanted}"
     return ""

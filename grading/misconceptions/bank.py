@@ -15,7 +15,7 @@ from grading.checks import ALL
 from grading.checks.case import Case
 
 Functions = Mapping[str, Callable[..., Any]]  # "module:name" below cs231n -> what stands there
-Recogniser = Callable[[Case, Mapping[str, Any]], bool]
+Recogniser = Callable[[Case, Mapping[str, Any]], bool | None]
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Misconception:
 
     `says` points at the idea, not at the code to type. `fails` are the checks that must notice
     it, and no other may. `forms` are the ways in which people write it, the usual one first.
-    `seen(case, answers)` recognises it where the answers are random, so that no two arrays can be
-    compared.
+    `seen(case, answers)` recognises it where no two arrays can be compared, because the answers
+    are random or not finite; None where the answers speak against it.
     """
 
     name: str

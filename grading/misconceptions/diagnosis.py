@@ -48,7 +48,9 @@ class Witness:
         """The labels that a form of the misconception explains; None where it says something
         else."""
         if known.seen is not None:
-            seen = bool(self.failed) and _seen(known, self)
+            seen = _seen(known, self) if self.failed else False
+            if seen is None:
+                return None
             return {(self.case.label, label) for label in self.failed} if seen else set()
         wrong = answer(self.case, table(), form, self.answers)
         if wrong is None:
@@ -76,7 +78,7 @@ def _by_verdict(found: Sequence[Finding]) -> tuple[frozenset[str], frozenset[str
     return failed, frozenset(f.label for f in found) - failed
 
 
-def _seen(known: Misconception, witness: Witness) -> bool:
+def _seen(known: Misconception, witness: Witness) -> bool | None:
     try:
         return known.seen(witness.case, witness.answers)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError):

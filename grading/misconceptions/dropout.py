@@ -112,8 +112,10 @@ def _two_calls(same: bool, seeded: bool) -> Recogniser:
     def seen(case: Case, answers: Mapping[str, Any]) -> bool:
         if "first" not in answers or ("seed" in case.calls[0].args[1]) != seeded:
             return False
-        first, second = (np.asarray(answers[name]) for name in ("first", "second"))
-        return bool(np.array_equal(first != 0, second != 0)) == same
+        first, second = (np.float64(answers[name]) for name in ("first", "second"))
+        masked = all(0 < np.count_nonzero(a) < a.size and np.isfinite(a).all()
+                     for a in (first, second))  # fmt: skip
+        return masked and bool(np.array_equal(first != 0, second != 0)) == same
 
     return seen
 

@@ -251,9 +251,10 @@ check("max_pool_forward_naive")
 #
 # Again it is **plus equals**: where windows overlap, one entry can win in several of them.
 #
-# Implement `max_pool_backward_naive` in `cs231n/layers.py`. At a tie the maximum has a kink, and
-# central differences mean nothing there; so the test below uses inputs which are all different.
-# Expect errors below about 1e-9.
+# Implement `max_pool_backward_naive` in `cs231n/layers.py`. At a tie one of the equal entries takes
+# the gradient: handed to each of them whole, it would count twice. The maximum has a kink there, and
+# central differences mean nothing; so the test below uses inputs which are all different. Expect
+# errors below about 1e-9.
 
 # %%
 for size, stride, shape in [(2, 2, (2, 3, 4, 4)), (3, 2, (2, 3, 7, 6))]:
