@@ -35,6 +35,7 @@ COURSE = ROOT / "build" / "course"
 DEMO = ROOT / "build" / "demo"  # a course of its own: a real class is never touched by a demo
 Grader = Callable[[Path, Path], None]
 SHARE = 10  # submissions for which another process of nbgrader's is worth its start
+MANY = 200  # submissions for whose repair it is worth to start processes, which import torch
 
 
 def submissions(course: Path) -> dict[str, Path]:
@@ -207,10 +208,23 @@ def _repair_all(course: Path, workers: int) -> None:
         if repair.settled(folder, record(course, student)) is None
     }
     with tqdm(total=len(folders), desc="repairing", unit="submission", disable=not folders) as bar:
-        for student, reason in graders.run(course, folders, workers, repair_one, LONGEST):
+        for student, reason in _repaired(course, folders, workers):
             if reason:  # the next step says so in the list of those who are not graded
                 bar.write(f"{student}: {reason}", file=sys.stderr)
             bar.update()
+
+
+def _repaired(course: Path, folders: dict[str, Path], workers: int) -> Iterator[tuple[str, str]]:
+    """Repair each folder; yields its student, and why that failed ('' if it did not)."""
+    if len(folders) >= MANY:
+        yield from graders.run(course, folders, workers, repair_one, LONGEST)
+        return
+    for student, folder in folders.items():
+        try:
+            repair_one(course, folder)
+            yield student, ""
+        except OSError as problem:
+            yield student, graders.told(problem)
 
 
 def _forget_stale(course: Path, known: set[str]) -> dict[str, str]:

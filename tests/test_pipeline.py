@@ -224,6 +224,32 @@ def test_many_submissions_are_graded_by_few_processes(tmp_path):
 
 
 @slow
+@pytest.mark.parametrize("many", [1, 100])
+def test_repairs_before_grading(tmp_path, monkeypatch, capsys, many):
+    """Is everybody's submission repaired once, by several processes or by one, and a failure told
+    without an end to the others?"""
+    monkeypatch.setattr(classroom, "MANY", many)
+    course = small_course.write_course(tmp_path / "course")
+    (course / "source" / "assignment2").rename(course / "released")
+    (course / "release").mkdir()
+    (course / "released").rename(course / "release" / "assignment2")
+    for student in ("ann", "bob", "cid"):
+        (course / "submitted" / student / "assignment2").mkdir(parents=True)
+    (course / "originals").mkdir()
+    (course / "repairs" / "bob.json").mkdir(parents=True)  # nothing can be written there
+    classroom._repair_all(course, 2)
+    assert "bob: " in capsys.readouterr().err
+    assert sorted(path.stem for path in course.glob("repairs/*.json")) == ["ann", "bob", "cid"]
+    for student in ("ann", "cid"):
+        assert (course / "submitted" / student / "assignment2" / "Dropout.ipynb").is_file()
+    monkeypatch.setattr(classroom, "_repaired", lambda course, folders, workers: iter(
+        (student, f"again {student}") for student in folders))  # fmt: skip
+    classroom._repair_all(course, 2)
+    told = capsys.readouterr().err
+    assert "again bob" in told and "again ann" not in told
+
+
+@slow
 def test_shares_of_a_class_make_one_gradebook(tmp_path, monkeypatch):
     """Do two of nbgrader's processes at once write every grade, in a gradebook with indexes?"""
     monkeypatch.delenv("CS231N_DB_URL", raising=False)
