@@ -10,7 +10,8 @@ from threadpoolctl import threadpool_limits
 
 def use_cores(count):
     """Let this process, NumPy's BLAS and torch use so many cores and threads."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-count:])
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-count:])
     torch.set_num_threads(count)
     threadpool_limits(count, user_api="blas")
 
