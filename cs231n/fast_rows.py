@@ -52,7 +52,7 @@ def backward(blocks, dout, x, w, conv_param, dx):
         cols = _windows(y, across, 1)[0]  # (H', n * groups, across * F)
         rows = _rows(x[block], stride, first * stride - pad, groups * stride)
         rows = rows.reshape(*rows.shape[:2], -1, stride * C)  # (stride, ., n * groups, stride * C)
-        drows = np.zeros(rows.shape, dtype=cols.dtype)
+        drows = np.zeros(rows.shape, dtype=np.result_type(dout, w))
         for i, kernel in enumerate(kernels):
             phase, of_x, of_y = _meeting(i - pad, stride, H, H_out)
             y_cols = cols[of_y].reshape(-1, across * F)
