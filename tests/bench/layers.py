@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from cs231n import fast_layers
 from tests.bench import Figure
-from tests.bench.timing import ratio_of_means, seconds, use_cores
+from tests.bench.timing import Others, ratio_of_means, seconds, use_cores
 
 # (images, channels, height = width, filters, kernel, stride); half of the kernel is the padding
 CONVOLUTIONS = [
@@ -41,8 +41,10 @@ def figures(short):
     clock = time.process_time if short else time.perf_counter
     rounds, every = (3, 3) if short else (7, 1)
     convolutions, poolings = CONVOLUTIONS[::every], POOLINGS[::every]
+    others = Others()
     pairs = [[_convolution(clock, *shape) for shape in convolutions] for _ in range(rounds)]
     pools = [[_pooling(clock, *shape) for shape in poolings] for _ in range(rounds)]
+    busy = others.text()
     measured = (
         ("convolution forward", [[pair[0] for pair in row] for row in pairs], 1.5),
         ("convolution backward", [[pair[1] for pair in row] for row in pairs], 1.5),
@@ -50,7 +52,7 @@ def figures(short):
     )
     out = []
     for name, ratios, target in measured:
-        text = f"{len(ratios[0])} shapes, {rounds} rounds"
+        text = f"{len(ratios[0])} shapes, {rounds} rounds{busy}"
         value, spread = ratio_of_means(ratios)
         out.append(Figure(name, value, "times torch", target, spread, text))
     return out

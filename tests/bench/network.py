@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from cs231n.classifiers.cnn import ThreeLayerConvNet
 from cs231n.solver import Solver
 from tests.bench import Figure
-from tests.bench.timing import use_cores
+from tests.bench.timing import Others, use_cores
 
 BATCH, RATE = 50, 1e-3
 
@@ -28,12 +28,12 @@ def figures(short):
     data = _drawn(images, measured)
     _solver(_first(data, 500)).train()  # warms up
     _Torch(_first(data, 500), measured).epoch()
-    found = []
+    found, others = [], Others()
     for _ in range(rounds):
         solver, plain = _solver(data, measured), _Torch(data, measured)
         found.append((_seconds(solver.train, clock), _seconds(plain.epoch, clock)))
     ratios = [ours / theirs for ours, theirs in found]
-    text = f"{images:,} images, {rounds} rounds"
+    text = f"{images:,} images, {rounds} rounds{others.text()}"
     out = [_figure("epoch of a network", ratios, "times torch", 2.5, text)]
     if not short:
         for whose, times in zip(("NumPy", "torch"), zip(*found, strict=True), strict=True):
