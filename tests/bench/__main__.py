@@ -90,9 +90,13 @@ def main() -> int:
         figures = [dataclasses.asdict(figure) for figure in module.figures(arguments.short)]
         arguments.into.write_text(json.dumps(figures))
         return 0
+    way = check if arguments.short else measure
     with tempfile.TemporaryDirectory(prefix="solved-") as place:
-        way = check if arguments.short else measure
-        return int(not way(sections, solved_tree(Path(place))))
+        try:
+            return int(not way(sections, solved_tree(Path(place))))
+        except RuntimeError as error:
+            print(error, file=sys.stderr)
+            return 1
 
 
 if __name__ == "__main__":
