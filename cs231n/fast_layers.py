@@ -1,14 +1,14 @@
 """Convolution and max pooling in NumPy without a loop over images or pixels.
 
 Every function takes and returns what its naive namesake in layers.py does. The `_fast` ones cut
-the batch into blocks that fit into a core's cache and share them among threads (blocks.py).
+the batch into blocks that fit into a core's cache and share them among threads (fast_blocks.py).
 """
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from . import conv_columns, conv_rows
-from .blocks import in_blocks
+from . import fast_columns, fast_rows
+from .fast_blocks import in_blocks
 from .im2col import col2im_indices, im2col_indices, output_size
 
 
@@ -24,7 +24,7 @@ def conv_forward_fast(x, w, b, conv_param):
     _, C, HH, WW = w.shape
     out = np.empty((N, F, H_out, W_out), dtype=np.result_type(x, w))
     way = _way(w)
-    unrolled = C * WW if way is conv_rows else C * HH * WW
+    unrolled = C * WW if way is fast_rows else C * HH * WW
     bytes_per_image = unrolled * H_out * W_out * out.itemsize
     in_blocks(lambda blocks: way.forward(blocks, x, w, b, conv_param, out), N, bytes_per_image)
     return out, (x, w, conv_param)
@@ -42,7 +42,7 @@ def conv_backward_fast(dout, cache):
     needs_dx = conv_param.get("needs_dx", True)
     dx = np.empty(x.shape, dtype=np.result_type(dout, w)) if needs_dx else None
     way = _way(w)
-    unrolled = F * WW if way is conv_rows else C * HH * WW
+    unrolled = F * WW if way is fast_rows else C * HH * WW
     bytes_per_image = unrolled * H_out * W_out * dout.itemsize
     parts = in_blocks(
         lambda blocks: way.backward(blocks, dout, x, w, conv_param, dx), N, bytes_per_image
@@ -54,7 +54,7 @@ def conv_backward_fast(dout, cache):
 def _way(w):
     """The module that is faster for this kernel, or that takes less memory for many filters."""
     F, C, HH, WW = w.shape
-    return conv_columns if C < 16 or HH == WW == 1 or F > C * HH else conv_rows
+    return fast_columns if C < 16 or HH == WW == 1 or F > C * HH else fast_rows
 
 
 def conv_forward_im2col(x, w, b, conv_param):

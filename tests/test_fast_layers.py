@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cs231n import blocks, conv_columns, conv_rows, fast_layers, layers
+from cs231n import fast_blocks, fast_columns, fast_layers, fast_rows, layers
 from cs231n.im2col import col2im_indices, get_im2col_indices, im2col_indices
 
 CONVOLUTIONS = ["fast", "im2col", "strides"]
@@ -81,8 +81,8 @@ def test_convolution(kind, case):
     )
 
 
-@pytest.mark.parametrize("block_bytes", [1, blocks.BLOCK_BYTES])
-@pytest.mark.parametrize("way", [conv_columns, conv_rows])
+@pytest.mark.parametrize("block_bytes", [1, fast_blocks.BLOCK_BYTES])
+@pytest.mark.parametrize("way", [fast_columns, fast_rows])
 @given(case=convolutions())
 @example(case=drawn(2, 3, (16, 16), 2, (5, 5), stride=1, pad=2))  # 256 pixels stand apart
 @example(case=drawn(2, 3, (5, 7), 2, (2, 3), stride=3, pad=4))  # whole fields are padding
@@ -93,12 +93,12 @@ def test_both_ways_to_convolve(way, block_bytes, case):
     expected = call(layers.conv_forward_naive, layers.conv_backward_naive, *case)
     with (
         mock.patch.object(fast_layers, "_way", lambda w: way),
-        mock.patch.object(blocks, "BLOCK_BYTES", block_bytes),
+        mock.patch.object(fast_blocks, "BLOCK_BYTES", block_bytes),
     ):
         assert_equal_numbers(call(*convolution("fast"), *case), expected)
 
 
-@pytest.mark.parametrize("way", [conv_columns, conv_rows])
+@pytest.mark.parametrize("way", [fast_columns, fast_rows])
 def test_no_gradient_of_images(way):
     """Are dw and db the same where dx is not wanted, and dx None?"""
     x, w, b, param = drawn(3, 4, (6, 5), 2, (3, 3), stride=2, pad=1)
@@ -196,7 +196,7 @@ def test_a_forked_process():
     """Does a process that was forked after a convolution convolve with threads of its own?"""
     case = drawn(300, 3, (9, 8), 5, (3, 3), stride=1, pad=1)
     expected, _ = fast_layers.conv_forward_fast(*case)
-    with mock.patch.object(blocks, "BLOCK_BYTES", 1 << 12):
+    with mock.patch.object(fast_blocks, "BLOCK_BYTES", 1 << 12):
         fast_layers.conv_forward_fast(*case)
         with multiprocessing.get_context("fork").Pool(1) as pool:
             out, _ = pool.apply_async(fast_layers.conv_forward_fast, case).get(timeout=60)

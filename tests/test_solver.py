@@ -5,6 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
+from cs231n import fast_columns
+from cs231n.classifiers.cnn import ThreeLayerConvNet
 from cs231n.solver import Solver
 
 
@@ -226,3 +228,26 @@ def test_wrong_data(data, change):
         data["X_val"] = data["X_val"][: 3 if change == "short" else 0]
     with pytest.raises(ValueError, match="X_val"):
         Solver(LinearClassifier(), data)
+
+
+@pytest.mark.parametrize("rule", ["sgd", "sgd_momentum", "nesterov", "adagrad", "rmsprop", "adam"])
+def test_a_float32_network_is_trained_in_float32(rule, monkeypatch):
+    """Are parameters and the rule's state float32 after training, and images without gradient?"""
+    asked = []
+    backward = fast_columns.backward
+    monkeypatch.setattr(
+        fast_columns, "backward", lambda *args: asked.append(args[-1]) or backward(*args)
+    )
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, 2, 4, 4)).astype(np.float32), rng.integers(0, 3, 20)
+    data = {"X_train": X, "y_train": y, "X_val": X, "y_val": y}
+    model = ThreeLayerConvNet((2, 4, 4), 3, 3, 5, 3, reg=np.float64(0.1))
+    solver = Solver(
+        model, data, update_rule=rule, optim_config={"learning_rate": np.float64(1e-2)},
+        lr_decay=np.float64(0.9), num_epochs=2, batch_size=10, verbose=False,
+    )  # fmt: skip
+    solver.train()
+    state = [value for config in solver.optim_configs.values() for value in config.values()]
+    arrays = [*model.params.values(), *(v for v in state if isinstance(v, np.ndarray))]
+    assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
+    assert asked == [None] * 4

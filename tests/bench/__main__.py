@@ -44,7 +44,7 @@ def measure(sections: list[str], solved: Path) -> bool:
     met = True
     for section in sections:
         figures, short = run(section, False, solved), run(section, True, solved)
-        show(figures)
+        show(figures, targets=True)
         met = met and all(figure.met for figure in figures)
         page.write(records.update(section, figures, short))
     return met
@@ -65,11 +65,11 @@ def check(sections: list[str], solved: Path) -> bool:
     return fine
 
 
-def show(figures: list[Figure]) -> None:
-    """Print figures as lines of text."""
+def show(figures: list[Figure], targets: bool = False) -> None:
+    """Print figures as lines of text, with the targets that are missed."""
     for figure in figures:
         low, high = figure.spread or (figure.value, figure.value)
-        missed = "" if figure.met else f", the target is {figure.target:g}"
+        missed = "" if figure.met or not targets else f", the target is {figure.target:g}"
         said = f"{figure.name:44} {figure.value:10.3f} {figure.unit} ({low:.3f} to {high:.3f})"
         print(said + missed, flush=True)
 
@@ -90,9 +90,13 @@ def main() -> int:
         figures = [dataclasses.asdict(figure) for figure in module.figures(arguments.short)]
         arguments.into.write_text(json.dumps(figures))
         return 0
+    way = check if arguments.short else measure
     with tempfile.TemporaryDirectory(prefix="solved-") as place:
-        way = check if arguments.short else measure
-        return int(not way(sections, solved_tree(Path(place))))
+        try:
+            return int(not way(sections, solved_tree(Path(place))))
+        except RuntimeError as error:
+            print(error, file=sys.stderr)
+            return 1
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
 `cs231n/fast_layers.py` and `torch.nn.functional` take turns on the same float32 arrays and on two
 cores. The backward of a convolution gives dx, dw and db; pooling is 2x2, forward and backward
-together. A ratio is the geometric mean over the shapes.
+together. A ratio is the geometric mean over the shapes. (The short form counts processor time on
+one core, so that other work on the machine matters little.)
 """
+
+import time
 
 import numpy as np
 import torch
@@ -11,7 +14,7 @@ import torch.nn.functional as F
 
 from cs231n import fast_layers
 from tests.bench import Figure
-from tests.bench.timing import ratio_of_means, seconds, use_cores
+from tests.bench.timing import Others, ratio_of_means, seconds, use_cores
 
 # (images, channels, height = width, filters, kernel, stride); half of the kernel is the padding
 CONVOLUTIONS = [
@@ -34,11 +37,14 @@ POOL = {"pool_height": 2, "pool_width": 2, "stride": 2}
 
 def figures(short):
     """Three ratios; of a few shapes when short."""
-    use_cores(2)
-    rounds = 3 if short else 7
-    convolutions, poolings = CONVOLUTIONS[::4] if short else CONVOLUTIONS, POOLINGS[:: 1 + short]
-    pairs = [[_convolution(*shape) for shape in convolutions] for _ in range(rounds)]
-    pools = [[_pooling(*shape) for shape in poolings] for _ in range(rounds)]
+    use_cores(1 if short else 2)
+    clock = time.process_time if short else time.perf_counter
+    rounds, every = (3, 3) if short else (7, 1)
+    convolutions, poolings = CONVOLUTIONS[::every], POOLINGS[::every]
+    others = Others()
+    pairs = [[_convolution(clock, *shape) for shape in convolutions] for _ in range(rounds)]
+    pools = [[_pooling(clock, *shape) for shape in poolings] for _ in range(rounds)]
+    busy = others.text()
     measured = (
         ("convolution forward", [[pair[0] for pair in row] for row in pairs], 1.5),
         ("convolution backward", [[pair[1] for pair in row] for row in pairs], 1.5),
@@ -46,13 +52,13 @@ def figures(short):
     )
     out = []
     for name, ratios, target in measured:
-        text = f"{len(ratios[0])} shapes, {rounds} rounds"
+        text = f"{len(ratios[0])} shapes, {rounds} rounds{busy}"
         value, spread = ratio_of_means(ratios)
         out.append(Figure(name, value, "times torch", target, spread, text))
     return out
 
 
-def _convolution(N, C, size, filters, kernel, stride):
+def _convolution(clock, N, C, size, filters, kernel, stride):
     """((ours, torch) seconds of forward, (ours, torch) seconds of backward)."""
     rng = np.random.default_rng(0)
     param = {"stride": stride, "pad": kernel // 2}
@@ -69,15 +75,16 @@ def _convolution(N, C, size, filters, kernel, stride):
     dout = rng.standard_normal(out.shape, dtype=np.float32)
     dout_torch = torch.from_numpy(dout)
     return (
-        _in_turn(lambda: fast_layers.conv_forward_fast(x, w, b, param), forward_torch),
+        _in_turn(clock, lambda: fast_layers.conv_forward_fast(x, w, b, param), forward_torch),
         _in_turn(
+            clock,
             lambda: fast_layers.conv_backward_fast(dout, cache),
             lambda: torch.autograd.grad(out_torch, tensors, dout_torch, retain_graph=True),
         ),
     )
 
 
-def _pooling(N, C, size):
+def _pooling(clock, N, C, size):
     """(ours, torch) seconds of forward and backward."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((N, C, size, size), dtype=np.float32)
@@ -91,8 +98,8 @@ def _pooling(N, C, size):
     def theirs():
         torch.autograd.grad(F.max_pool2d(tensor, 2), tensor, dout_torch)
 
-    return _in_turn(ours, theirs)
+    return _in_turn(clock, ours, theirs)
 
 
-def _in_turn(ours, theirs):
-    return seconds(ours), seconds(theirs)
+def _in_turn(clock, ours, theirs):
+    return seconds(ours, clock), seconds(theirs, clock)

@@ -48,14 +48,18 @@ def table(figures: list[Figure]) -> str:
     """The Markdown table of a section's figures."""
     lines = ["| figure | value | spread | target | met | how |", "|---|---|---|---|---|---|"]
     for figure in figures:
-        spread = " to ".join(f"{value:.3g}" for value in figure.spread or ())
+        spread = " to ".join(_short(value) for value in figure.spread or ())
         target, met = "", ""
         if figure.target is not None:
             target = f"{'at least' if figure.more_is_better else 'at most'} {figure.target:g}"
             met = "yes" if figure.met else "**no**"
-        value = f"{figure.value:.3g} {figure.unit}"
+        value = f"{_short(figure.value)} {figure.unit}"
         lines.append(f"| {figure.name} | {value} | {spread} | {target} | {met} | {figure.text} |")
     return "\n".join(lines) + "\n"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def plot(found: records.Records) -> Plot:
@@ -70,7 +74,8 @@ def plot(found: records.Records) -> Plot:
         axes.plot([low, high], [place, place], color=color, alpha=0.4, linewidth=6)
         axes.plot(_share(figure.value, figure), place, "o", color=color)
     axes.axvline(1, color="black", linewidth=1)
-    axes.set_xscale("log")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_yticks(range(len(figures)), [figure.name for figure in figures])
     axes.set_xlabel("share of what the target allows: left of 1 it is met (bars: spread)")
     axes.grid(alpha=0.3, axis="x", which="both")

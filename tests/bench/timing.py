@@ -10,7 +10,8 @@ from threadpoolctl import threadpool_limits
 
 def use_cores(count):
     """Let this process, NumPy's BLAS and torch use so many cores and threads."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-count:])
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-count:])
     torch.set_num_threads(count)
     threadpool_limits(count, user_api="blas")
 
@@ -41,3 +42,35 @@ def ratio_of_means(rounds):
     medians = [statistics.median(of_case) for of_case in zip(*ratios, strict=True)]
     means = [statistics.geometric_mean(of_round) for of_round in ratios]
     return statistics.geometric_mean(medians), (min(means), max(means))
+
+
+class Others:
+    """How much of the processor everybody else takes: what a time by the clock cannot be without.
+
+    `share()` is the part of all cores' time, since this was made, that neither idled nor was ours;
+    None where the system does not say.
+    """
+
+    def __init__(self):
+        self.start = self._now()
+
+    def share(self):
+        if self.start is None:
+            return None
+        everything, idle, ours = (b - a for a, b in zip(self.start, self._now(), strict=True))
+        return max(0.0, everything - idle - ours) / everything if everything else 0.0
+
+    def text(self):
+        """The share in words."""
+        share = self.share()
+        return "" if share is None else f", others took {share:.0%} of the cores"
+
+    @staticmethod
+    def _now():
+        try:
+            with open("/proc/stat") as file:
+                fields = [int(field) for field in file.readline().split()[1:9]]
+        except OSError:
+            return None
+        ticks = os.sysconf("SC_CLK_TCK")
+        return sum(fields) / ticks, (fields[3] + fields[4]) / ticks, sum(os.times()[:4])

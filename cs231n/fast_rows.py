@@ -12,6 +12,8 @@ With a stride, rows are sorted by their remainder, the `phase`: a row of the ker
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+LARGE = 1 << 16  # bytes of a kernel; BLAS prepares it anew for each product
+
 
 def forward(blocks, x, w, b, conv_param, out):
     """Fill out[block] for each block."""
@@ -26,7 +28,7 @@ def forward(blocks, x, w, b, conv_param, out):
         y[...] = b
         for i, kernel in enumerate(kernels):
             phase, of_x, of_y = _meeting(i - pad, stride, x.shape[2], H_out)
-            y[of_y] += cols[phase, of_x] @ kernel
+            y[of_y] += _product(cols[phase, of_x], kernel)
         out[block] = y.reshape(H_out, -1, W_out, F).transpose(1, 3, 0, 2)
 
 
@@ -52,13 +54,13 @@ def backward(blocks, dout, x, w, conv_param, dx):
         cols = _windows(y, across, 1)[0]  # (H', n * groups, across * F)
         rows = _rows(x[block], stride, first * stride - pad, groups * stride)
         rows = rows.reshape(*rows.shape[:2], -1, stride * C)  # (stride, ., n * groups, stride * C)
-        drows = np.zeros(rows.shape, dtype=cols.dtype)
+        drows = np.zeros(rows.shape, dtype=np.result_type(dout, w))
         for i, kernel in enumerate(kernels):
             phase, of_x, of_y = _meeting(i - pad, stride, H, H_out)
             y_cols = cols[of_y].reshape(-1, across * F)
             dw[i] += y_cols.T @ rows[phase, of_x].reshape(-1, stride * C)
             if dx is not None:
-                drows[phase, of_x] += (y_cols @ kernel).reshape(drows[phase, of_x].shape)
+                drows[phase, of_x] += _product(cols[of_y], kernel)
         if dx is not None:
             drows = drows.reshape(*drows.shape[:2], len(x[block]), groups * stride, C)
             left = pad - first * stride
@@ -92,6 +94,13 @@ def _windows(rows, width, stride):
     s, h, n, _, C = rows.shape
     windows = sliding_window_view(rows, width, axis=3)[:, :, :, ::stride]
     return windows.transpose(0, 1, 2, 3, 5, 4).reshape(s, h, n * windows.shape[3], width * C)
+
+
+def _product(rows, kernel):
+    """rows (h, m, K) times kernel (K, F): (h, m, F)."""
+    if kernel.nbytes < LARGE:
+        return rows @ kernel  # row by row, which stay in the cache
+    return (rows.reshape(-1, len(kernel)) @ kernel).reshape(*rows.shape[:2], -1)
 
 
 def _meeting(offset, stride, H, H_out):

@@ -4,6 +4,7 @@ NumPy lets other threads run while it copies or multiplies arrays.
 """
 
 import functools
+import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,9 +18,11 @@ def in_blocks(work, N, bytes_per_image):
     if N * bytes_per_image <= BLOCK_BYTES:  # done sooner than another thread wakes up
         return [work([slice(0, N)])]
     cores = _cores()
-    size = max(1, min(BLOCK_BYTES // bytes_per_image, -(-N // cores)))
-    blocks = iter([slice(start, start + size) for start in range(0, N, size)])
-    others = min(cores, -(-N // size)) - 1
+    rounds = -(-N * bytes_per_image // (cores * BLOCK_BYTES))
+    count = min(N, cores * rounds)  # the same number of blocks for each thread
+    edges = [N * i // count for i in range(count + 1)]
+    blocks = iter([slice(*pair) for pair in itertools.pairwise(edges)])
+    others = min(cores, count) - 1
     if others == 0:
         return [work(blocks)]
     # The threads take the next block each from the same iterator. One BLAS thread in each of
