@@ -8,6 +8,7 @@ than rounding; and what the network knows of other images is compared (`grading/
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -91,13 +92,10 @@ def _scores(check: Check, subject: Any, weights: Weights, images: np.ndarray) ->
     precision = str(pick_precision(torch.device("cpu"))).removeprefix("torch.")
     found = []
     for part in np.array_split(images, PARTS):
+        start = time.monotonic()
         (reply,) = subject.replies(check, [_case(weights, part, precision)], False)
         if reply.get("hung"):
-            raise NotMeasured(
-                f"The network was too slow: it gave no answer for {len(part):,} images before the "
-                "deadline, in which the course's own answers many times. Is there a loop over "
-                "images or pixels in its forward?"
-            )
+            raise NotMeasured(_too_slow(weights, part, time.monotonic() - start))
         if reply["error"]:
             named = filter(None, (reply["error"]["type"], reply["error"]["message"]))
             raise NotMeasured(f"The network gave no answer: {': '.join(named)}")
@@ -107,6 +105,23 @@ def _scores(check: Check, subject: Any, weights: Weights, images: np.ndarray) ->
             raise NotMeasured("In eval mode the same images must get the same scores.")
         found.append(scores)
     return np.concatenate(found)
+
+
+def _too_slow(weights: Weights, images: np.ndarray, waited: float) -> str:
+    """Whose fault it is that there was no answer to these images in that many seconds."""
+    start, some = time.monotonic(), images[:BATCH]
+    twin.scores(some, weights, pick_precision(torch.device("cpu")))
+    needed = (time.monotonic() - start) * len(images) / len(some)
+    said = f"The network was too slow: no answer for {len(images):,} images in {waited:.0f} seconds"
+    if needed > waited / 2:
+        return (
+            f"{said}. But the course's own needs {needed:.0f} on this machine, which is slow or "
+            "busy: please show your instructor this line"
+        )
+    return (
+        f"{said}, where the course's own needs {needed:.1f}. Is there a loop over images or pixels "
+        "in its forward?"
+    )
 
 
 def _case(weights: Weights, images: np.ndarray, precision: str) -> Case:
