@@ -238,8 +238,8 @@ def test_a_number_added_to_all_scores_widens_nothing(images, networks):
 
 def shares(**right):
     """An exam's groups, and right answers in these shares of them."""
-    sizes = {"test": 10_000, "shifted": 400, "mirrored": 400, "relit": 400}
-    sizes |= {"training": 2_000, "fresh": 1_000}
+    sizes = {"test": 10_000, "shifted": 300, "mirrored": 300, "relit": 300}
+    sizes |= {"training": 1_500, "fresh": 800}
     sizes = {name: n for name, n in sizes.items() if name in right}
     groups = np.repeat(list(sizes), list(sizes.values()))
     answers = np.concatenate([np.arange(n) < right[name] * n for name, n in sizes.items()])

@@ -22,7 +22,7 @@ from grading.outcome import Finding, Outcome
 
 PARTS = 2  # questions that the images are sent in; each has a deadline of its own
 BATCH = 250
-HELD_AGAINST = 512  # answers, at random, that are compared with the course's own network's
+HELD_AGAINST = 384  # answers, at random, that are compared with the course's own network's
 AGREES = 0.1  # how far rounding may move a score, in units of `_unit`: four times what was seen
 CLOSE = 1_500  # answers within rounding that the course's own network decides, at most
 
