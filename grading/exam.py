@@ -17,7 +17,7 @@ from datasets import cifar10_1
 
 # How many of each are drawn. All test images count; of the others, samples that a full-width
 # network has time for (docs/checkpoint.md).
-TEST, VARIED, TRAINING, FRESH = 10_000, 1_200, 2_000, 1_000
+TEST, VARIED, TRAINING, FRESH = 10_000, 900, 1_500, 800
 RELIT = (0.8, 1.2)  # factors of brightness
 
 
