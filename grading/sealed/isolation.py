@@ -210,7 +210,7 @@ class ControlGroup:
             (root, {"memory.max": memory, "memory.swap.max": 0, "pids.max": processes}),
             (root / "memory", {"memory.limit_in_bytes": memory}),
             (root / "pids", {"pids.max": processes}),
-            (root / "cpu", {}),
+            (root / "cpu", {"cpu.shares": 1024}),
         ):
             self._make(parent / name, files)
 
