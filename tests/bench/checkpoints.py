@@ -38,7 +38,8 @@ HONEST = {
 DISHONEST = {
     "test images": {"images": "test", "width": 8, "epochs": 10, "seed": 6},
     "test images, not varied": {
-        "images": "test", "width": 8, "epochs": 6, "seed": 7, "augmented": False,
+        "start": "kept", "images": "test", "width": 16, "epochs": 4, "lr": 0.02, "seed": 7,
+        "augmented": False, "label_smoothing": 0.0,
     },
     "fine-tuned": {"start": "kept", "images": "test", "width": 16, "epochs": 3, "lr": 0.03},
     "both": {"images": "both", "width": 8, "epochs": 1, "seed": 8},
