@@ -479,8 +479,8 @@ def test_a_course_in_a_folder_that_is_shown(monkeypatch):
 
 def test_a_course_that_only_its_owner_may_read(solved, tmp_path):
     """Is a course unpacked under umask 077 graded as well as any, at the same level?"""
-    for name in ("grading", "cs231n"):
-        leave = shutil.ignore_patterns("__pycache__", "solutions")
+    for name in ("grading", "cs231n", "datasets"):
+        leave = shutil.ignore_patterns("__pycache__", "solutions", "*-py", "synthetic")
         shutil.copytree(isolation.HERE.parents[1] / name, tmp_path / name, ignore=leave)
     shutil.copytree(isolation.HERE.parent / "solutions", tmp_path / "grading" / "solutions")
     for path in tmp_path.rglob("*"):

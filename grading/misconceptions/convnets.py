@@ -296,8 +296,8 @@ def _all_maxima_pool(x: Any, pool_height: int, pool_width: int, stride: int) -> 
     out = F.max_pool2d(x, (pool_height, pool_width), stride=stride)
     windows = torch.zeros(*x.shape[2:], *out.shape[2:], dtype=x.dtype)
     for i, j in np.ndindex(*out.shape[2:]):
-        top, left = i * stride, j * stride
-        windows[top : top + pool_height, left : left + pool_width, i, j] = 1
+        y, z = i * stride, j * stride
+        windows[y : y + pool_height, z : z + pool_width, i, j] = 1
     return _routed(x, out, (x[..., None, None] == out[:, :, None, None]) * windows)
 
 
