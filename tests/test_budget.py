@@ -97,14 +97,14 @@ def test_an_interrupted_run_keeps_its_plan(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_budget_of_20_seconds_is_kept(tmp_path, monkeypatch, data, capsys):
+def test_a_budget_of_30_seconds_is_kept(tmp_path, monkeypatch, data, capsys):
     """Does the command measure, train, settle and test within the time, and say what it expects?"""
     monkeypatch.setattr(training, "load_images", lambda *_: data)
     monkeypatch.setattr("cs231n.train.cifar10_folder", lambda: tmp_path)
     path = tmp_path / "w.safetensors"
     start = time.monotonic()
-    assert main(["--budget", "20s", "--checkpoint", str(path)]) == 0
-    assert 10 < time.monotonic() - start < 22
+    assert main(["--budget", "30s", "--checkpoint", str(path)]) == 0
+    assert 15 < time.monotonic() - start < 33
     assert "expect a test accuracy of about" in capsys.readouterr().out
     record = json.loads(path.with_suffix(".history.json").read_text())
     assert record["width"] in budget.REACHED and record["history"]["lr"][-1] < 0.01
