@@ -1,7 +1,6 @@
 """CIFAR-10 from the files of its Python archive, as small integers or ready to train on."""
 
 import hashlib
-import io
 import json
 import os
 import pickle
@@ -133,9 +132,9 @@ def _read_batch(path):
     """Images (N, 3, 32, 32) as uint8 and labels (N,) as int64 of one batch file."""
     advice = "run `make cifar10` (or `make synthetic-data`) again"
     try:
-        content = path.read_bytes()
-        _require_recorded(path, content)
-        batch = _BatchUnpickler(io.BytesIO(content), encoding="bytes").load()
+        with open(path, "rb") as file:
+            _require_recorded(path, file)
+            batch = _BatchUnpickler(file, encoding="bytes").load()
         images, labels = batch[b"data"], np.array(batch[b"labels"], dtype=np.int64)
         if images.dtype != np.uint8 or images.shape != (len(labels), 3 * 32 * 32):
             raise ValueError(f"its images are {images.dtype} {images.shape}")
@@ -148,13 +147,14 @@ def _read_batch(path):
     return images.reshape(-1, 3, 32, 32), labels
 
 
-def _require_recorded(path, content):
-    """Raise ValueError unless the content is that of the manifest; there may be none."""
+def _require_recorded(path, file):
+    """Raise ValueError unless the file's content is that of the manifest; there may be none."""
     manifest = path.parent / MANIFEST
     if manifest.exists():
         recorded = json.loads(manifest.read_text())[path.name]["sha256"]
-        if hashlib.sha256(content).hexdigest() != recorded:
+        if hashlib.file_digest(file, "sha256").hexdigest() != recorded:
             raise ValueError(f"its checksum is not that of {MANIFEST}")
+        file.seek(0)
 
 
 class _BatchUnpickler(pickle.Unpickler):
