@@ -93,7 +93,7 @@ class GradeChecks(NbGraderPreprocessor):
             cell.outputs = [nbformat.v4.new_output("error", ename="NotGraded", evalue=NOT_GRADED)]
             cell.outputs[0].traceback = [NOT_GRADED]
             return
-        says = report.clean(outcome.diagnosis or outcome.summary, 400)
+        says = report.first_words(outcome)
         shown = {"text/plain": report.text(outcome), "text/html": report.html(outcome)}
         cell.outputs = [
             nbformat.v4.new_output("display_data", data=shown, metadata={"says": says}),
