@@ -155,7 +155,7 @@ def _report(outputs: list[NotebookNode]) -> list[NotebookNode]:
     for output in kept:
         if "text/html" in output.get("data", {}):
             page = output.data["text/html"]
-            page = page if os.environ.get(RELEASE) else report.without_print(page)
+            page = page if os.environ.get(RELEASE) else report.without_inputs(page)
             # The section is on this very page.
             output.data["text/html"] = re.sub(r'href="\w+\.ipynb#', 'href="#', page)
     return kept

@@ -154,7 +154,8 @@ def judge_case(case: Case, reply: Reply) -> tuple[list[Finding], list[str]]:
     if reply["error"]:
         message = error_text(reply["error"])
         labels = [*case.want, *(law.label for law in case.laws)]
-        return [Finding(label=n, passed=False, message=message, **place) for n in labels], remarks
+        said = {"message": message, "raised": reply["error"]["kind"] in ("raised", "import")}
+        return [Finding(label=n, passed=False, **said, **place) for n in labels], remarks
     findings = []
     for label, want in case.want.items():
         finding, remark = compare(

@@ -15,7 +15,8 @@ class Finding:
     edge (legal, seldom tried). `message` says in words what is wrong. `error` and `tolerance` are
     relative; `where` is the index of the worst entry; shapes are those of the student's array.
     `chart` shows where it is wrong over its last two axes, a character an entry: '.' for right,
-    else how large the error is, from 1 to 9; empty where that would not help.
+    else how large the error is, from 1 to 9; empty where that would not help. `raised` says that
+    the message is that of an exception, so that the student's code has worded it.
     """
 
     label: str
@@ -28,6 +29,7 @@ class Finding:
     where: tuple[int, ...] | None = None
     shape: tuple[int, ...] | None = None
     chart: tuple[str, ...] = ()
+    raised: bool = False
 
 
 @dataclass(frozen=True)

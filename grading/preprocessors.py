@@ -99,7 +99,7 @@ class GradeChecks(NbGraderPreprocessor):
             cell.outputs = [nbformat.v4.new_output("error", ename="NotGraded", evalue=NOT_GRADED)]
             cell.outputs[0].traceback = [NOT_GRADED]
             return
-        says = report.clean(outcome.diagnosis or outcome.summary, 400)
+        says = report.first_words(outcome)
         shown = {"text/plain": report.text(outcome), "text/html": report.html(outcome)}
         outputs = [  # valid by construction: the whole notebook is validated when it is written
             {"output_type": "display_data", "data": shown, "metadata": {"says": says}},

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from grading.outcome import Finding, Outcome
 
 MAX_TEXT = 1500
+OWN_WORDS = re.compile(r"<samp[^>]*>[^<]*</samp>")  # an exception's, as the student worded it
 SECTION = re.compile(r"See &quot;([^&<>]+)&quot; in notebooks/(\w+)\.ipynb")
 SHOWN_CASES = 3  # in which the same thing is wrong; the others are counted
 OK, WRONG = "#2f8f46", "#d9484a"  # seen on white and on black
@@ -206,6 +207,22 @@ def without_print(page: str) -> str:
     return re.sub(r"<div>Your code printed:</div><pre[^>]*>[^<]*</pre>", "", page)
 
 
+def without_decimals(text: str) -> str:
+    """Text without decimal numbers: an exception may say the inputs that it was raised at."""
+    return re.sub(r"[-+]?(\d+\.\d*|\.\d+)([eE][-+]?\d+)?", "#", text)
+
+
+def without_inputs(page: str) -> str:
+    """A report without what the code printed, and without decimals in what it raised."""
+    return re.sub(OWN_WORDS, lambda own: without_decimals(own[0]), without_print(page))
+
+
+def first_words(outcome: Outcome) -> str:
+    """What is read first, for a table of all checks: as `without_inputs` has it."""
+    said = clean(outcome.diagnosis or outcome.summary, 400)
+    return without_decimals(said) if _raised(outcome) and not outcome.diagnosis else said
+
+
 _TABLE = "border-collapse:collapse;font-size:90%;margin:0.3em 0"
 _CELL = "text-align:left;vertical-align:top;padding:0.15em 0.7em;border-bottom:1px solid #8884"
 
@@ -231,7 +248,9 @@ def _sign(passed: bool) -> str:
 
 def _row(row: Row) -> str:
     color, word = (OK, "ok") if row.passed else (WRONG, "wrong")
-    found = [_safe(row.said), f"<small>{_safe(row.figures)}</small>" if row.figures else ""]
+    said = _safe(row.said)
+    said = _own(said) if row.findings[0].raised else said
+    found = [said, f"<small>{_safe(row.figures)}</small>" if row.figures else ""]
     return (
         f'<tr><td style="{_CELL};white-space:nowrap">'
         f'<span aria-hidden="true" style="color:{color}">{_sign(row.passed)}</span> {word}</td>'
@@ -244,12 +263,21 @@ def _row(row: Row) -> str:
 def _summary(outcome: Outcome) -> str:
     """The summary, with the diagnosis that it starts with set apart."""
     said, rest = clean(outcome.diagnosis), clean(outcome.summary)
+    mark = _own if _raised(outcome) else str
     if not said or not rest.startswith(said):
-        return f" {escape_html.escape(rest)}"
-    rest = escape_html.escape(rest[len(said) :].strip())
+        return f" {mark(escape_html.escape(rest))}"
+    rest = mark(escape_html.escape(rest[len(said) :].strip()))
     idea = SECTION.sub(_link, escape_html.escape(said))
     style = f"margin:0.4em 0;padding:0.1em 0.7em;border-left:3px solid {WRONG};font-size:110%"
     return f'<p style="{style}">{idea}</p><div>{rest}</div>'
+
+
+def _raised(outcome: Outcome) -> bool:
+    return any(finding.raised for finding in outcome.findings)
+
+
+def _own(text: str) -> str:
+    return f'<samp style="font:inherit">{text}</samp>'
 
 
 def _link(section: re.Match[str]) -> str:

@@ -116,6 +116,20 @@ def test_what_the_code_printed_is_left_out():
     assert "dx is None" in report.without_print(made)
 
 
+def test_an_exception_does_not_tell_the_inputs():
+    """Is a student's own message there, without the numbers of the graded draw in it?"""
+    message = "ValueError: <b>bad</b> x of shape (3, 4): [[ 0.731 -1.25e-03 .5]]"
+    findings = (Finding("dx", "eps of 0.1", False, message=message, raised=True),
+                Finding("dw", "rows", False, message="dw is wrong", error=0.25, tolerance=1e-7))
+    outcome = Outcome("c", 0.5, 1.0, f"eps of 0.1: {message}.", findings)
+    shown = report.without_inputs(report.html(outcome))
+    for number in ("0.731", "1.25e-03", ".5]"):
+        assert number in report.html(outcome)
+        assert number not in shown and number not in report.first_words(outcome)
+    assert shown.count("&lt;b&gt;bad&lt;/b&gt; x of shape (3, 4)") == 2
+    assert "0.5 of 1 points" in shown and "error 2.5e-01" in shown  # the grader's own numbers stay
+
+
 @pytest.mark.parametrize("side", [300, 700])
 def test_a_page_fits(side):
     """Do many large plots, and a long print, end as a page of at most half a megabyte?"""
