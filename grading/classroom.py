@@ -264,7 +264,7 @@ def autograde(course: Path, workers: int) -> int:
     marks = course / "graded"
     marks.mkdir(exist_ok=True)
     before = len(os.listdir(marks))
-    with tqdm(total=waiting, unit="submission", desc="writing the gradebook") as bar:
+    with tqdm(total=waiting, unit="submission", desc="writing the gradebook", mininterval=1) as bar:
         for of in (max(1, min(workers, waiting // SHARE)), 1):
             for process in [_share(course, share, of) for share in range(of)]:
                 while process.poll() is None:
