@@ -491,7 +491,7 @@ training.plot_curves(history)
 # python -m cs231n.train --budget 30m
 # ```
 #
-# The second measures your machine, chooses width and epochs so that it ends within the time, and says which accuracy to expect; `docs/training.md` explains all options. Either writes to that file, shows the time left, and may be stopped with Ctrl-C and continued with the same command. On a graphics card it takes minutes. On two processor cores with bfloat16 an epoch takes four to five minutes at width 64, and about half a minute at width 16.
+# The second measures your machine, chooses width and epochs so that it ends within the time, and says which accuracy to expect; `docs/training.md` explains all options. Either writes to that file, shows the time left, and may be stopped with Ctrl-C and continued with the same command. On a graphics card it takes minutes. On two processor cores with bfloat16 an epoch takes four to seven minutes at width 64, and half a minute to a minute at width 16.
 #
 # | test accuracy | share of the points |
 # |---|---|
@@ -564,7 +564,8 @@ for i in range(10):
     for j in range(10):
         ax.text(j, i, f"{confusion[i, j]:.0f}", ha="center", va="center", fontsize=9,
                 color="white" if confusion[i, j] > 40 else "black")
-ax.set(xticks=range(10), yticks=range(10), yticklabels=NAMES, title=f"In percent ({SOURCE})")
+ax.set(xticks=range(10), yticks=range(10), yticklabels=NAMES, title=f"In percent ({SOURCE})",
+       xlabel="what the network says", ylabel="what it is")
 ax.set_xticklabels(NAMES, rotation=45, ha="right")
 ax.grid(False)
 plt.show()
