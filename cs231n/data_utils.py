@@ -134,7 +134,7 @@ def _read_batch(path):
     try:
         with open(path, "rb") as file:
             _require_recorded(path, file)
-            batch = _BatchUnpickler(file, encoding="bytes").load()
+            batch = BatchUnpickler(file, encoding="bytes").load()
         images, labels = batch[b"data"], np.array(batch[b"labels"], dtype=np.int64)
         if images.dtype != np.uint8 or images.shape != (len(labels), 3 * 32 * 32):
             raise ValueError(f"its images are {images.dtype} {images.shape}")
@@ -157,7 +157,7 @@ def _require_recorded(path, file):
         file.seek(0)
 
 
-class _BatchUnpickler(pickle.Unpickler):
+class BatchUnpickler(pickle.Unpickler):
     """Reads arrays and nothing else: a pickle from the network must not run code.
 
     Strings stay bytes (encoding="bytes"), so the images are not decoded and encoded again.

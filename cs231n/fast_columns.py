@@ -5,7 +5,8 @@ memory. A kernel of 1x1 is a case of this too: its columns are the images.
 """
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+
+from .im2col import receptive_fields
 
 
 def forward(blocks, x, w, b, conv_param, out):
@@ -38,13 +39,9 @@ def backward(blocks, dout, x, w, conv_param, dx):
 
 def _columns(x, field, conv_param):
     """Receptive fields of x (n, C, H, W): (n, C * HH * WW, H' * W')."""
-    stride, pad = conv_param["stride"], conv_param["pad"]
-    n, C, H, W = x.shape
-    padded = np.zeros((n, C, H + 2 * pad, W + 2 * pad), dtype=x.dtype)
-    padded[:, :, pad : pad + H, pad : pad + W] = x
-    windows = sliding_window_view(padded, field, axis=(2, 3))[:, :, ::stride, ::stride]
-    _, _, H_out, W_out, HH, WW = windows.shape
-    return windows.transpose(0, 1, 4, 5, 2, 3).reshape(n, C * HH * WW, H_out * W_out)
+    fields = receptive_fields(x, field, conv_param["stride"], conv_param["pad"])
+    n, C, H_out, W_out, HH, WW = fields.shape
+    return fields.transpose(0, 1, 4, 5, 2, 3).reshape(n, C * HH * WW, H_out * W_out)
 
 
 def _add_up(dcols, field, positions, conv_param, dx):

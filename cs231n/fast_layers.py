@@ -5,11 +5,10 @@ the batch into blocks that fit into a core's cache and share them among threads 
 """
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from . import fast_columns, fast_rows
 from .fast_blocks import in_blocks
-from .im2col import col2im_indices, im2col_indices, output_size
+from .im2col import col2im_indices, im2col_indices, output_size, receptive_fields
 
 
 def conv_forward_fast(x, w, b, conv_param):
@@ -83,7 +82,7 @@ def conv_forward_strides(x, w, b, conv_param):
     """conv_forward_fast by one tensor product of sliding windows, which are views of x."""
     _, F, _, _ = _convolved_shape(x, w, conv_param)
     _check_shape("b", b, (F,))
-    windows = _windows(x, w.shape[2:], conv_param["stride"], conv_param["pad"])
+    windows = receptive_fields(x, w.shape[2:], conv_param["stride"], conv_param["pad"])
     out = np.tensordot(windows, w, axes=((1, 4, 5), (1, 2, 3))) + b  # (N, H', W', F)
     return np.ascontiguousarray(out.transpose(0, 3, 1, 2)), (x, w, conv_param)
 
@@ -93,18 +92,12 @@ def conv_backward_strides(dout, cache):
     x, w, conv_param = cache
     _check_shape("dout", dout, _convolved_shape(x, w, conv_param))
     stride, pad = conv_param["stride"], conv_param["pad"]
-    windows = _windows(x, w.shape[2:], stride, pad)
+    windows = receptive_fields(x, w.shape[2:], stride, pad)
     dw = np.tensordot(dout, windows, axes=((0, 2, 3), (0, 2, 3)))
     dcols = np.tensordot(w, dout, axes=(0, 1))  # (C, HH, WW, N, H', W')
     dcols = dcols.transpose(0, 1, 2, 4, 5, 3).reshape(w[0].size, -1)
     dx = col2im_indices(dcols, x.shape, *w.shape[2:], pad, stride)
     return dx, dw, dout.sum(axis=(0, 2, 3))
-
-
-def _windows(x, field, stride, pad):
-    """View (N, C, H', W', HH, WW) of x (N, C, H, W) after padding."""
-    padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-    return sliding_window_view(padded, field, axis=(2, 3))[:, :, ::stride, ::stride]
 
 
 def max_pool_forward_fast(x, pool_param):

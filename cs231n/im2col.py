@@ -1,6 +1,7 @@
 """Convolution as one matrix product: receptive fields as columns, and back."""
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 
 def output_size(size, field, padding, stride):
@@ -13,6 +14,14 @@ def output_size(size, field, padding, stride):
     if field > size + 2 * padding:
         raise ValueError(f"a window of {field} does not fit in {size} with padding {padding}")
     return 1 + (size + 2 * padding - field) // stride
+
+
+def receptive_fields(x, field, stride, pad):
+    """View (N, C, H', W', HH, WW) of x (N, C, H, W) after padding with zeros; field is (HH, WW)."""
+    N, C, H, W = x.shape
+    padded = np.zeros((N, C, H + 2 * pad, W + 2 * pad), dtype=x.dtype)
+    padded[:, :, pad : pad + H, pad : pad + W] = x
+    return sliding_window_view(padded, field, axis=(2, 3))[:, :, ::stride, ::stride]
 
 
 def get_im2col_indices(x_shape, field_height, field_width, padding=1, stride=1):

@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from cs231n.classifiers.resnet import ResNet18
-from cs231n.data_utils import _BatchUnpickler, cifar10_folder, is_stand_in, load_CIFAR_batch
+from cs231n.data_utils import BatchUnpickler, cifar10_folder, is_stand_in, load_CIFAR_batch
 from cs231n.hardware import keep_freed_memory, pick_device
 from cs231n.saving import load_weights, read_weights
 from cs231n.training import accuracy, predict_scores
@@ -29,7 +29,7 @@ def class_names(folder=None):
     path = (cifar10_folder() if folder is None else Path(folder)) / "batches.meta"
     with open(path, "rb") as file:
         try:
-            names = _BatchUnpickler(file, encoding="latin1").load()["label_names"]
+            names = BatchUnpickler(file, encoding="latin1").load()["label_names"]
         except Exception as error:  # a damaged pickle can raise nearly anything
             raise ValueError(f"{path} is damaged ({error}): run `make cifar10` again") from None
     return [str(name) for name in names]

@@ -20,11 +20,6 @@ def tensor(value: np.ndarray | float, grad: bool = False) -> Tensor:
     return torch.tensor(np.asarray(value, dtype=np.float64), requires_grad=grad)
 
 
-def _like(x: Tensor, value: np.ndarray) -> Tensor:
-    """A tensor of `value` in the precision of x."""
-    return torch.as_tensor(value, dtype=x.dtype)
-
-
 def value(function: Callable[..., Tensor], inputs: Sequence[np.ndarray]) -> np.ndarray:
     """function(*inputs) in float64."""
     with torch.no_grad():
@@ -108,7 +103,7 @@ def spatial_batchnorm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5)
 def spatial_batchnorm_test(
     x: Tensor, gamma: Tensor, beta: Tensor, mean: np.ndarray, var: np.ndarray, eps: float = 1e-5
 ) -> Tensor:
-    mean, var = _like(x, mean).reshape(1, -1, 1, 1), _like(x, var).reshape(1, -1, 1, 1)
+    mean, var = tensor(mean).reshape(1, -1, 1, 1), tensor(var).reshape(1, -1, 1, 1)
     return _per_channel((x - mean) / torch.sqrt(var + eps), gamma, beta)
 
 
@@ -308,7 +303,7 @@ def torch_convnet(
 
 
 def _torch_norm(x: Tensor, state: Mapping[str, np.ndarray], name: str, training: bool) -> Tensor:
-    gamma, beta = _like(x, state[f"{name}.weight"]), _like(x, state[f"{name}.bias"])
+    gamma, beta = tensor(state[f"{name}.weight"]), tensor(state[f"{name}.bias"])
     if training:
         return spatial_batchnorm(x, gamma, beta)
     mean, var = state[f"{name}.running_mean"], state[f"{name}.running_var"]
@@ -321,8 +316,7 @@ def basic_block(
     """relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)) (He et al. 2016, figure 2)."""
 
     def conv_norm(x: Tensor, conv_name: str, norm: str, stride: int, pad: int) -> Tensor:
-        weight = _like(x, state[f"{at}{conv_name}.weight"])
-        hidden = F.conv2d(x, weight, stride=stride, padding=pad)
+        hidden = F.conv2d(x, tensor(state[f"{at}{conv_name}.weight"]), stride=stride, padding=pad)
         return _torch_norm(hidden, state, f"{at}{norm}", training)
 
     hidden = relu(conv_norm(x, "conv1", "bn1", stride, 1))
@@ -334,11 +328,11 @@ def basic_block(
 
 def resnet18(x: Tensor, state: Mapping[str, np.ndarray], training: bool) -> Tensor:
     """3x3 stem, four stages of two blocks, global average pool, affine (He et al. 2016)."""
-    hidden = F.conv2d(x, _like(x, state["conv1.weight"]), padding=1)
+    hidden = F.conv2d(x, tensor(state["conv1.weight"]), padding=1)
     hidden = relu(_torch_norm(hidden, state, "bn1", training))
     for stage in range(1, 5):
         for block in range(2):
             stride = 2 if stage > 1 and block == 0 else 1
             hidden = basic_block(hidden, state, stride, training, f"layer{stage}.{block}.")
     pooled = hidden.mean(dim=(2, 3))
-    return pooled @ _like(x, state["fc.weight"]).T + _like(x, state["fc.bias"])
+    return pooled @ tensor(state["fc.weight"]).T + tensor(state["fc.bias"])
