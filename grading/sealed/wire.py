@@ -26,7 +26,9 @@ MAX_DEPTH = 32
 MAX_NODES = 100_000
 MAX_DIMENSIONS = 8
 _quoted = json.encoder.encode_basestring_ascii
-DTYPES = frozenset("|b1 |u1 |i1 <u2 <i2 <u4 <i4 <u8 <i8 <f2 <f4 <f8".split())
+DTYPES = {
+    name: np.dtype(name) for name in "|b1 |u1 |i1 <u2 <i2 <u4 <i4 <u8 <i8 <f2 <f4 <f8".split()
+}
 
 
 class WireError(ValueError):
@@ -145,11 +147,11 @@ class _Reader:
         self.nodes += 1
         if depth > MAX_DEPTH or self.nodes > MAX_NODES:
             raise WireError("the frame's tree is too deep or too large")
-        if node is None or isinstance(node, bool):
-            return node
-        if isinstance(node, str):
+        if type(node) is str:
             return _text(node, MAX_TREE)
-        if not isinstance(node, dict) or len(node) != 1:
+        if node is None or type(node) is bool:
+            return node
+        if type(node) is not dict or len(node) != 1:
             raise WireError("the frame's tree has a node of no known kind")
         ((tag, body),) = node.items()
         try:
@@ -162,6 +164,12 @@ class _Reader:
     def _unpack_tagged(self, tag: str, body: Any, depth: int) -> Any:
         if tag == "a":
             return self._array(*body)
+        if tag == "d":
+            return {_text(key, 1000): self.unpack(item, depth + 1) for key, item in _list(body)}
+        if tag == "l":
+            return [self.unpack(item, depth + 1) for item in _list(body)]
+        if tag == "t":
+            return tuple([self.unpack(item, depth + 1) for item in _list(body)])
         if tag == "i":
             return _whole(int(_text(body, 21)))
         if tag == "f":
@@ -170,33 +178,33 @@ class _Reader:
             return Handle(_text(body, 100))
         if tag == "o":
             return Opaque(_text(body, 500))
-        if tag in ("l", "t"):
-            items = [self.unpack(item, depth + 1) for item in _list(body)]
-            return items if tag == "l" else tuple(items)
-        if tag == "d":
-            return {_text(key, 1000): self.unpack(item, depth + 1) for key, item in _list(body)}
         raise WireError("the frame's tree has a node of no known kind")
 
-    def _array(self, dtype: str, shape: list[int], scalar: int) -> Any:
-        if dtype not in DTYPES:
+    def _array(self, name: str, shape: list[int], scalar: int) -> Any:
+        if name not in DTYPES:
             raise WireError("an array of a dtype that is not allowed")
         if len(_list(shape)) > MAX_DIMENSIONS:
             raise WireError("an array of too many dimensions")
-        if not all(type(size) is int and 0 <= size <= MAX_PAYLOAD for size in shape):
-            raise WireError("an array of an impossible shape")
-        length = math.prod(shape) * np.dtype(dtype).itemsize
-        if length > len(self.payload) - self.offset:
+        for size in shape:
+            if type(size) is not int or not 0 <= size <= MAX_PAYLOAD:
+                raise WireError("an array of an impossible shape")
+        dtype, offset = DTYPES[name], self.offset
+        length = math.prod(shape) * dtype.itemsize
+        if length > len(self.payload) - offset:
             raise WireError("an array names more bytes than the frame carries")
-        data = self.payload[self.offset : self.offset + length]
         self.offset += length
-        array = np.frombuffer(data, dtype="|u1" if dtype == "|b1" else dtype).reshape(shape)
-        array = array != 0 if dtype == "|b1" else array.copy()  # a byte of 7 is no truth value
+        if name == "|b1":  # a byte of 7 is no truth value
+            array = np.ndarray(shape, np.uint8, self.payload, offset) != 0
+        else:
+            array = np.ndarray(shape, dtype, self.payload, offset).copy()
         return array[()] if scalar and array.ndim == 0 else array
 
 
 def _text(value: Any, longest: int) -> str:
-    if not isinstance(value, str) or len(value) > longest:
+    if type(value) is not str or len(value) > longest:
         raise WireError("the frame's tree has a text where none, or a shorter one, may be")
+    if value.isascii():
+        return value
     return value.encode("utf-8", "replace").decode()  # half a surrogate pair fits no file
 
 
@@ -207,6 +215,6 @@ def _whole(value: int) -> int:
 
 
 def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
+    if type(value) is not list:
         raise WireError("the frame's tree has no list where one must be")
     return value
