@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -62,7 +62,8 @@ class Outcome:
         return self.points >= self.max_points
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False)
+        findings = [vars(finding) for finding in self.findings]
+        return json.dumps({**vars(self), "findings": findings}, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Outcome:

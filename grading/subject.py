@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from grading.checks.case import Call, Case, Check, Kept
+from grading.checks.case import Call, Case, Check
 from grading.parts import Parts
 from grading.sealed import sandbox, worker
 from grading.sealed.wire import Handle, Opaque, WireError
@@ -32,27 +32,6 @@ class Subject(Protocol):
         """A reply a case: `answers`, `changed`, `error`, `seconds`, `output`. With `parts`, right
         layers stand in for the student's."""
         ...
-
-
-def as_data(case: Case) -> list[dict[str, Any]]:
-    """A case's calls as they cross the wall."""
-    return [_call_as_data(call) for call in case.calls]
-
-
-def _call_as_data(call: Call) -> dict[str, Any]:
-    return {
-        "function": call.function,
-        "args": tuple(_handles(arg) for arg in call.args),
-        "kwargs": {key: _handles(arg) for key, arg in call.kwargs.items()},
-        "returns": list(call.returns),
-        "keep": list(call.keep),
-        "echo": dict(call.echo),
-        "of": call.of,
-    }
-
-
-def _handles(arg: Any) -> Any:
-    return Handle(arg.name) if isinstance(arg, Kept) else arg
 
 
 def modules(check: Check) -> list[str]:
@@ -120,7 +99,7 @@ class ThisProcess:
                 if gone is None:
                     try:
                         with deadline(bound.case_seconds):
-                            reply = worker.run_case(as_data(case))
+                            reply = worker.run_case(case.data)
                     except OutOfTime as problem:
                         reply = gone = lost(sandbox.too_slow(bound.case_seconds), hung=True)
                         gone["error"]["where"] = worker.describe(problem, "")["where"]
@@ -215,7 +194,7 @@ class Submission:
         names: tuple[str, ...],
         until: float | None = None,
     ) -> Iterator[Reply]:
-        sent = [as_data(case) for case in cases]
+        sent = [case.packed for case in cases]
         answered = 0
         try:
             if self.child is None:

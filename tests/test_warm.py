@@ -14,7 +14,6 @@ import pytest
 from grading.checks.case import Call, Case
 from grading.grade import grade_submission
 from grading.sealed import isolation, sandbox, warm
-from grading.subject import as_data
 
 pytestmark = [
     pytest.mark.skipif(isolation.level().name != "sealed", reason="this machine cannot seal"),
@@ -129,7 +128,7 @@ def cold(monkeypatch):
 def ask(child, function, *args):
     """What a function of layers.py returns in the child."""
     case = Case("a", [Call(f"layers:{function}", args, returns=("found",))])
-    (reply,) = child.ask([as_data(case)], [])
+    (reply,) = child.ask([case.data], [])
     assert reply["error"] is None
     return reply["answers"]["found"]
 

@@ -69,6 +69,13 @@ def test_values_come_back_as_they_were(value):
     assert same(value, read(wire.encode(value)))
 
 
+@given(VALUES, VALUES)
+def test_a_part_that_was_packed_before_comes_back_in_its_place(one, other):
+    """Is a value packed once, and sent twice, what it is when it is sent as it is?"""
+    packed = wire.pack(one)
+    assert same([one, (other, one)], read(wire.encode([packed, (other, packed)])))
+
+
 def test_what_cannot_cross_arrives_as_a_description():
     """Is an object, a complex array or a text array named and not sent?"""
     for value in (object(), np.zeros(2, dtype=complex), np.array(["a"]), 10**40, {1, 2}):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from grading.outcome import Outcome
+from grading.sealed import wire
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,23 @@ class Call:
     keep: tuple[str, ...] = ()
     echo: Mapping[str, int] = field(default_factory=dict)
     of: str | None = None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The call as it crosses the wall."""
+        return {
+            "function": self.function,
+            "args": tuple(_handle(arg) for arg in self.args),
+            "kwargs": {key: _handle(arg) for key, arg in self.kwargs.items()},
+            "returns": list(self.returns),
+            "keep": list(self.keep),
+            "echo": dict(self.echo),
+            "of": self.of,
+        }
+
+
+def _handle(arg: Any) -> Any:
+    return wire.Handle(arg.name) if isinstance(arg, Kept) else arg
 
 
 @dataclass(frozen=True)
@@ -73,6 +92,16 @@ class Case:
     weights: Mapping[str, float] = field(default_factory=dict)
     own_forward: OwnForward | None = None
     otherwise: Case | None = None  # the same question in another legal form, tried where this fails
+
+    @property
+    def data(self) -> list[dict[str, Any]]:
+        """The calls as they cross the wall."""
+        return [call.data for call in self.calls]
+
+    @cached_property
+    def packed(self) -> wire.Packed:
+        """The same, packed once for a whole class."""
+        return wire.pack(self.data)
 
 
 @dataclass(frozen=True)

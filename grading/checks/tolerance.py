@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def right_answers(want: Any) -> list[Any]:
 
 def relative_error(got: np.ndarray, want: np.ndarray) -> np.ndarray:
     """|got - want| / (|want| + rms(want)), entry by entry; NaN and inf become inf."""
-    scale = max(float(np.sqrt(np.mean(want**2))) if want.size else 0.0, FLOOR)
+    scale = max(math.sqrt((want**2).sum() / want.size) if want.size else 0.0, FLOOR)
     with np.errstate(all="ignore"):
         error = np.abs(got - want) / (np.abs(want) + scale)
     return np.where(np.isfinite(error), error, np.inf)
@@ -100,28 +101,35 @@ def _compare(
         "where": tuple(int(i) for i in where),
         "shape": shape,
     }
-    if not np.all(np.isfinite(array)):
-        bad = int(np.sum(~np.isfinite(array)))
-        message = f"{label} holds NaN or infinity ({bad} of {array.size}); it must be finite"
-        message += f" {dtype}"
-        return Finding(**found, passed=False, message=message)
-    if not worst <= tolerance and array.dtype.kind in "biu":
-        message = f"{label} is {array.dtype}, whole numbers alone; it must be {dtype}"
-        return Finding(**found, passed=False, message=message)
     if not worst <= tolerance:
-        wrong = float(np.mean(error > tolerance))
-        share = "every entry" if wrong == 1 else f"{wrong:.0%} of the entries"
-        if 0 < wrong < 0.005:
-            share = "a few entries"
-        message = f"{share} of {label} {'is' if wrong == 1 else 'are'} wrong"
-        if error.size == 1:
-            message = f"{label} is wrong"
-        found["chart"] = chart(error, tolerance)
+        message, found["chart"] = _what_is_wrong(label, array, error, tolerance, dtype)
         return Finding(**found, passed=False, message=message)
-    if want.ndim and str(array.dtype) != dtype:
+    if want.ndim and array.dtype != dtype:
         message = f"{label} is {array.dtype}; {dtype} goes in, so {dtype} must come out"
         return Finding(**found, passed=False, message=message)
     return Finding(**found, passed=True)
+
+
+def _what_is_wrong(
+    label: str, array: np.ndarray, error: np.ndarray, tolerance: float, dtype: str
+) -> tuple[str, tuple[str, ...]]:
+    """What to say of an array that is not right, and the chart of it."""
+    if not np.all(np.isfinite(array)):
+        bad = int(np.sum(~np.isfinite(array)))
+        return (
+            f"{label} holds NaN or infinity ({bad} of {array.size}); it must be finite {dtype}",
+            (),
+        )
+    if array.dtype.kind in "biu":
+        return f"{label} is {array.dtype}, whole numbers alone; it must be {dtype}", ()
+    wrong = float(np.mean(error > tolerance))
+    share = "every entry" if wrong == 1 else f"{wrong:.0%} of the entries"
+    if 0 < wrong < 0.005:
+        share = "a few entries"
+    message = f"{share} of {label} {'is' if wrong == 1 else 'are'} wrong"
+    if error.size == 1:
+        message = f"{label} is wrong"
+    return message, chart(error, tolerance)
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -25,7 +25,10 @@ MAX_ANSWER = 1 << 24  # bytes of arrays in an answer: what a student's code may 
 MAX_DEPTH = 32
 MAX_NODES = 100_000
 MAX_DIMENSIONS = 8
-DTYPES = frozenset("|b1 |u1 |i1 <u2 <i2 <u4 <i4 <u8 <i8 <f2 <f4 <f8".split())
+_quoted = json.encoder.encode_basestring_ascii
+DTYPES = {
+    name: np.dtype(name) for name in "|b1 |u1 |i1 <u2 <i2 <u4 <i4 <u8 <i8 <f2 <f4 <f8".split()
+}
 
 
 class WireError(ValueError):
@@ -44,11 +47,23 @@ class Opaque(NamedTuple):
     description: str
 
 
+class Packed(NamedTuple):
+    """A value as a frame holds it: packed once, it can be a part of many."""
+
+    text: str
+    payload: bytes
+
+
+def pack(value: Any) -> Packed:
+    """The value as it is in a frame. Raises WireError where it is too deep."""
+    arrays: list[bytes] = []
+    return Packed(_pack(value, arrays, 0), b"".join(arrays))
+
+
 def encode(value: Any, most: int = MAX_PAYLOAD) -> bytes:
     """The frame of `value`. Raises WireError where it is too large or too deep."""
-    arrays: list[np.ndarray] = []
-    tree = json.dumps(_pack(value, arrays, 0), separators=(",", ":")).encode()
-    payload = b"".join(array.tobytes() for array in arrays)
+    packed = pack(value)
+    tree, payload = packed.text.encode(), packed.payload
     if len(tree) > MAX_TREE or len(payload) > most:
         raise WireError(f"an answer of {len(tree) + len(payload):,} bytes is too large")
     return HEAD.pack(MAGIC, len(tree), len(payload)) + tree + payload
@@ -77,36 +92,51 @@ def read(read_exactly: Callable[[int], bytes], most: int = MAX_PAYLOAD) -> Any:
     return value
 
 
-def _pack(value: Any, arrays: list[np.ndarray], depth: int) -> Any:
+def _pack(value: Any, arrays: list[bytes], depth: int) -> str:
+    """The JSON of a value; the bytes of its arrays are added to `arrays`."""
     if depth > MAX_DEPTH:
         raise WireError(f"an answer is nested more than {MAX_DEPTH} deep")
-    if value is None or type(value) in (bool, str):
-        return value
+    if value is None:
+        return "null"
+    if type(value) is str:
+        return _quoted(value)
+    if type(value) is bool:
+        return "true" if value else "false"
     if type(value) is int:
-        return {"i": str(value)} if -(2**63) <= value < 2**64 else {"o": "int of many digits"}
+        return f'{{"i":"{value}"}}' if -(2**63) <= value < 2**64 else _opaque("int of many digits")
     if type(value) is float:
-        return {"f": value.hex()}
+        return f'{{"f":"{value.hex()}"}}'
     if isinstance(value, (np.ndarray, np.generic)):
         return _pack_array(np.asarray(value), isinstance(value, np.generic), arrays)
+    if isinstance(value, Packed):
+        arrays.append(value.payload)
+        return value.text
     if isinstance(value, Handle):
-        return {"h": value.name}
+        return f'{{"h":{_quoted(value.name)}}}'
     if isinstance(value, Opaque):
-        return {"o": value.description[:500]}
+        return _opaque(value.description)
     if type(value) in (list, tuple):
         tag = "l" if type(value) is list else "t"
-        return {tag: [_pack(item, arrays, depth + 1) for item in value]}
+        items = ",".join([_pack(item, arrays, depth + 1) for item in value])
+        return f'{{"{tag}":[{items}]}}'
     if isinstance(value, dict):
-        pairs = [[str(key), _pack(item, arrays, depth + 1)] for key, item in value.items()]
-        return {"d": pairs}
-    return {"o": type(value).__name__[:500]}
+        pairs = [(_quoted(str(k)), _pack(item, arrays, depth + 1)) for k, item in value.items()]
+        items = ",".join([f"[{key},{item}]" for key, item in pairs])
+        return f'{{"d":[{items}]}}'
+    return _opaque(type(value).__name__)
 
 
-def _pack_array(array: np.ndarray, scalar: bool, arrays: list[np.ndarray]) -> dict[str, Any]:
+def _opaque(description: str) -> str:
+    return f'{{"o":{_quoted(description[:500])}}}'
+
+
+def _pack_array(array: np.ndarray, scalar: bool, arrays: list[bytes]) -> str:
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     if little.dtype.str not in DTYPES:
-        return {"o": f"array of dtype {str(array.dtype)[:100]} and shape {array.shape}"}
-    arrays.append(little)
-    return {"a": [little.dtype.str, list(little.shape), int(scalar)]}
+        return _opaque(f"array of dtype {str(array.dtype)[:100]} and shape {array.shape}")
+    arrays.append(little.tobytes())
+    shape = ",".join(map(str, little.shape))
+    return f'{{"a":["{little.dtype.str}",[{shape}],{int(scalar)}]}}'
 
 
 class _Reader:
@@ -117,11 +147,11 @@ class _Reader:
         self.nodes += 1
         if depth > MAX_DEPTH or self.nodes > MAX_NODES:
             raise WireError("the frame's tree is too deep or too large")
-        if node is None or isinstance(node, bool):
-            return node
-        if isinstance(node, str):
+        if type(node) is str:
             return _text(node, MAX_TREE)
-        if not isinstance(node, dict) or len(node) != 1:
+        if node is None or type(node) is bool:
+            return node
+        if type(node) is not dict or len(node) != 1:
             raise WireError("the frame's tree has a node of no known kind")
         ((tag, body),) = node.items()
         try:
@@ -134,6 +164,12 @@ class _Reader:
     def _unpack_tagged(self, tag: str, body: Any, depth: int) -> Any:
         if tag == "a":
             return self._array(*body)
+        if tag == "d":
+            return {_text(key, 1000): self.unpack(item, depth + 1) for key, item in _list(body)}
+        if tag == "l":
+            return [self.unpack(item, depth + 1) for item in _list(body)]
+        if tag == "t":
+            return tuple([self.unpack(item, depth + 1) for item in _list(body)])
         if tag == "i":
             return _whole(int(_text(body, 21)))
         if tag == "f":
@@ -142,33 +178,33 @@ class _Reader:
             return Handle(_text(body, 100))
         if tag == "o":
             return Opaque(_text(body, 500))
-        if tag in ("l", "t"):
-            items = [self.unpack(item, depth + 1) for item in _list(body)]
-            return items if tag == "l" else tuple(items)
-        if tag == "d":
-            return {_text(key, 1000): self.unpack(item, depth + 1) for key, item in _list(body)}
         raise WireError("the frame's tree has a node of no known kind")
 
-    def _array(self, dtype: str, shape: list[int], scalar: int) -> Any:
-        if dtype not in DTYPES:
+    def _array(self, name: str, shape: list[int], scalar: int) -> Any:
+        if name not in DTYPES:
             raise WireError("an array of a dtype that is not allowed")
         if len(_list(shape)) > MAX_DIMENSIONS:
             raise WireError("an array of too many dimensions")
-        if not all(type(size) is int and 0 <= size <= MAX_PAYLOAD for size in shape):
-            raise WireError("an array of an impossible shape")
-        length = math.prod(shape) * np.dtype(dtype).itemsize
-        if length > len(self.payload) - self.offset:
+        for size in shape:
+            if type(size) is not int or not 0 <= size <= MAX_PAYLOAD:
+                raise WireError("an array of an impossible shape")
+        dtype, offset = DTYPES[name], self.offset
+        length = math.prod(shape) * dtype.itemsize
+        if length > len(self.payload) - offset:
             raise WireError("an array names more bytes than the frame carries")
-        data = self.payload[self.offset : self.offset + length]
         self.offset += length
-        array = np.frombuffer(data, dtype="|u1" if dtype == "|b1" else dtype).reshape(shape)
-        array = array != 0 if dtype == "|b1" else array.copy()  # a byte of 7 is no truth value
+        if name == "|b1":  # a byte of 7 is no truth value
+            array = np.ndarray(shape, np.uint8, self.payload, offset) != 0
+        else:
+            array = np.ndarray(shape, dtype, self.payload, offset).copy()
         return array[()] if scalar and array.ndim == 0 else array
 
 
 def _text(value: Any, longest: int) -> str:
-    if not isinstance(value, str) or len(value) > longest:
+    if type(value) is not str or len(value) > longest:
         raise WireError("the frame's tree has a text where none, or a shorter one, may be")
+    if value.isascii():
+        return value
     return value.encode("utf-8", "replace").decode()  # half a surrogate pair fits no file
 
 
@@ -179,6 +215,6 @@ def _whole(value: int) -> int:
 
 
 def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
+    if type(value) is not list:
         raise WireError("the frame's tree has no list where one must be")
     return value

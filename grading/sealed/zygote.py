@@ -15,6 +15,7 @@ import ctypes
 import errno
 import fcntl
 import gc
+import importlib
 import importlib.util
 import os
 import random
@@ -33,6 +34,10 @@ SPEC = importlib.util.spec_from_file_location(
 worker = sys.modules[SPEC.name] = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(worker)
 calls = worker.beside("calls")
+
+# What a right submission imports besides NumPy, by the given modules, and what the worker needs.
+IMPORTED = ("concurrent.futures.thread", "numpy.random", "threadpoolctl")
+NEEDED = ("notes", "tools")
 
 NOBODY = 65534
 TREE, SCRATCH = "/tree", "/scratch"
@@ -70,6 +75,10 @@ def main(control: int, torch: bool) -> None:
     else:
         sys.modules.update(torch=None, torchvision=None)  # as if they were not installed
     sys.dont_write_bytecode = True
+    for name in IMPORTED:
+        importlib.import_module(name)
+    for name in NEEDED:
+        worker.beside(name)
     os.umask(0o022)
     gc.collect()
     gc.freeze()  # what is here stays: no page of it is copied for the collector's marks

@@ -21,7 +21,7 @@ from grading.overlay import submission_tree
 from grading.parts import Parts
 from grading.sealed import wire
 from grading.sealed.sandbox import Child, Limits
-from grading.subject import ThisProcess, as_data
+from grading.subject import ThisProcess
 
 NAMES = ["relu_forward", "sgd_momentum"]
 LIFTED = Limits(
@@ -102,7 +102,7 @@ def trusting(folder: Path, runs: int) -> Found:
         with Child(Path(place), LIFTED, "process") as child:
             for task, name in enumerate(NAMES, 1):
                 cases = judge.draw(ALL[name], 7)[:1]
-                question = [as_data(case) for case in cases]
+                question = [case.data for case in cases]
                 asked = {"task": task, "cases": question, "modules": [], "parts": []}
                 try:
                     child._send(asked, time.monotonic() + PATIENCE)
