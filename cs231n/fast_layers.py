@@ -153,9 +153,11 @@ def _shifts(x, axis, window, stride):
 
 def _first_maxima(candidates, out, winner):
     """Write the entrywise maxima into out, and which candidate is the first to reach them."""
-    np.copyto(out, candidates[0])
+    _copy(out, candidates[0])
     winner[...] = 0
-    for i, candidate in enumerate(candidates[1:], start=1):
+    candidate = np.empty(out.shape, dtype=out.dtype)  # contiguous: much faster to compare
+    for i, strided in enumerate(candidates[1:], start=1):
+        _copy(candidate, strided)
         better = candidate > out
         np.maximum(winner, better * winner.dtype.type(i), out=winner)
         np.maximum(out, candidate, out=out)
@@ -167,10 +169,19 @@ def _give_back(dout, winner, dx, axis, window, stride):
     if not tiles:
         dx[...] = 0
     for i, share in enumerate(_shifts(dx, axis, window, stride)):
+        won = dout * (winner == i)
         if tiles:
-            np.multiply(dout, winner == i, out=share)
+            _copy(share, won)
         else:
-            share += dout * (winner == i)
+            share += won
+
+
+def _copy(target, source):
+    """Copy an array to one of the same shape, whole rows at a time where they are contiguous."""
+    if target.strides[-1] == source.strides[-1] == source.itemsize:
+        row = np.dtype((np.void, source.shape[-1] * source.itemsize))
+        target, source = target.view(row), source.view(row)
+    np.copyto(target, source)
 
 
 def max_pool_forward_reshape(x, pool_param):
