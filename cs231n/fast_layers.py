@@ -7,7 +7,7 @@ the batch into blocks that fit into a core's cache and share them among threads 
 import numpy as np
 
 from . import fast_columns, fast_rows
-from .fast_blocks import in_blocks
+from .fast_blocks import copy_rows, in_blocks
 from .im2col import col2im_indices, im2col_indices, output_size, receptive_fields
 
 
@@ -153,11 +153,11 @@ def _shifts(x, axis, window, stride):
 
 def _first_maxima(candidates, out, winner):
     """Write the entrywise maxima into out, and which candidate is the first to reach them."""
-    _copy(out, candidates[0])
+    copy_rows(out, candidates[0])
     winner[...] = 0
     candidate = np.empty(out.shape, dtype=out.dtype)  # contiguous: much faster to compare
     for i, strided in enumerate(candidates[1:], start=1):
-        _copy(candidate, strided)
+        copy_rows(candidate, strided)
         better = candidate > out
         np.maximum(winner, better * winner.dtype.type(i), out=winner)
         np.maximum(out, candidate, out=out)
@@ -171,17 +171,9 @@ def _give_back(dout, winner, dx, axis, window, stride):
     for i, share in enumerate(_shifts(dx, axis, window, stride)):
         won = dout * (winner == i)
         if tiles:
-            _copy(share, won)
+            copy_rows(share, won)
         else:
             share += won
-
-
-def _copy(target, source):
-    """Copy an array to one of the same shape, whole rows at a time where they are contiguous."""
-    if target.strides[-1] == source.strides[-1] == source.itemsize:
-        row = np.dtype((np.void, source.shape[-1] * source.itemsize))
-        target, source = target.view(row), source.view(row)
-    np.copyto(target, source)
 
 
 def max_pool_forward_reshape(x, pool_param):

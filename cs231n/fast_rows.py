@@ -12,6 +12,8 @@ With a stride, rows are sorted by their remainder, the `phase`: a row of the ker
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from .fast_blocks import copy_rows
+
 LARGE = 1 << 16  # bytes of a kernel; BLAS prepares it anew for each product
 
 
@@ -92,8 +94,11 @@ def _rows(x, stride, first, width):
 def _windows(rows, width, stride):
     """Windows of `width` columns of rows (s, h, n, W, C): (s, h, n * W', width * C)."""
     s, h, n, _, C = rows.shape
-    windows = sliding_window_view(rows, width, axis=3)[:, :, :, ::stride]
-    return windows.transpose(0, 1, 2, 3, 5, 4).reshape(s, h, n * windows.shape[3], width * C)
+    rows = rows.reshape(s, h, n, -1)
+    windows = sliding_window_view(rows, width * C, axis=3)[:, :, :, :: stride * C]
+    cols = np.empty(windows.shape, dtype=rows.dtype)
+    copy_rows(cols, windows)
+    return cols.reshape(s, h, -1, width * C)
 
 
 def _product(rows, kernel):
