@@ -168,8 +168,13 @@ def _give_back(dout, winner, dx, axis, window, stride):
     tiles = stride == window and dx.shape[axis] == window * dout.shape[axis]
     if not tiles:
         dx[...] = 0
+    rest = dout
     for i, share in enumerate(_shifts(dx, axis, window, stride)):
-        won = dout * (winner == i)
+        if i < window - 1:
+            won = dout * (winner == i)
+            rest = rest - won  # exact: won is dout or 0
+        else:
+            won = rest
         if tiles:
             copy_rows(share, won)
         else:
