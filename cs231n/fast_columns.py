@@ -6,6 +6,7 @@ memory. A kernel of 1x1 is a case of this too: its columns are the images.
 
 import numpy as np
 
+from .fast_blocks import copy_rows
 from .im2col import receptive_fields
 
 
@@ -40,8 +41,13 @@ def backward(blocks, dout, x, w, conv_param, dx):
 def _columns(x, field, conv_param):
     """Receptive fields of x (n, C, H, W): (n, C * HH * WW, H' * W')."""
     fields = receptive_fields(x, field, conv_param["stride"], conv_param["pad"])
-    n, C, H_out, W_out, HH, WW = fields.shape
-    return fields.transpose(0, 1, 4, 5, 2, 3).reshape(n, C * HH * WW, H_out * W_out)
+    fields = fields.transpose(0, 1, 4, 5, 2, 3)  # (n, C, HH, WW, H', W')
+    if field != (1, 1):
+        cols = np.empty(fields.shape, dtype=x.dtype)
+        copy_rows(cols, fields)
+        fields = cols
+    n, C, HH, WW, H_out, W_out = fields.shape
+    return fields.reshape(n, C * HH * WW, H_out * W_out)
 
 
 def _add_up(dcols, field, positions, conv_param, dx):

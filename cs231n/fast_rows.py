@@ -12,7 +12,7 @@ With a stride, rows are sorted by their remainder, the `phase`: a row of the ker
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-LARGE = 1 << 16  # bytes of a kernel; BLAS prepares it anew for each product
+from .fast_blocks import copy_rows
 
 
 def forward(blocks, x, w, b, conv_param, out):
@@ -92,15 +92,17 @@ def _rows(x, stride, first, width):
 def _windows(rows, width, stride):
     """Windows of `width` columns of rows (s, h, n, W, C): (s, h, n * W', width * C)."""
     s, h, n, _, C = rows.shape
-    windows = sliding_window_view(rows, width, axis=3)[:, :, :, ::stride]
-    return windows.transpose(0, 1, 2, 3, 5, 4).reshape(s, h, n * windows.shape[3], width * C)
+    rows = rows.reshape(s, h, n, -1)
+    windows = sliding_window_view(rows, width * C, axis=3)[:, :, :, :: stride * C]
+    cols = np.empty(windows.shape, dtype=rows.dtype)
+    copy_rows(cols, windows)
+    return cols.reshape(s, h, -1, width * C)
 
 
 def _product(rows, kernel):
-    """rows (h, m, K) times kernel (K, F): (h, m, F)."""
-    if kernel.nbytes < LARGE:
-        return rows @ kernel  # row by row, which stay in the cache
-    return (rows.reshape(-1, len(kernel)) @ kernel).reshape(*rows.shape[:2], -1)
+    """rows (h, m, K) times kernel (K, F): (h, m, F), by one call of BLAS and not one for each h."""
+    h, m, K = rows.shape
+    return (rows.reshape(h * m, K) @ kernel).reshape(h, m, kernel.shape[1])
 
 
 def _meeting(offset, stride, H, H_out):

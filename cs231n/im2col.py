@@ -18,10 +18,12 @@ def output_size(size, field, padding, stride):
 
 def receptive_fields(x, field, stride, pad):
     """View (N, C, H', W', HH, WW) of x (N, C, H, W) after padding with zeros; field is (HH, WW)."""
-    N, C, H, W = x.shape
-    padded = np.zeros((N, C, H + 2 * pad, W + 2 * pad), dtype=x.dtype)
-    padded[:, :, pad : pad + H, pad : pad + W] = x
-    return sliding_window_view(padded, field, axis=(2, 3))[:, :, ::stride, ::stride]
+    if pad:
+        N, C, H, W = x.shape
+        padded = np.zeros((N, C, H + 2 * pad, W + 2 * pad), dtype=x.dtype)
+        padded[:, :, pad : pad + H, pad : pad + W] = x
+        x = padded
+    return sliding_window_view(x, field, axis=(2, 3))[:, :, ::stride, ::stride]
 
 
 def get_im2col_indices(x_shape, field_height, field_width, padding=1, stride=1):
