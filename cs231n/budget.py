@@ -17,7 +17,13 @@ import torch
 
 from cs231n.classifiers.resnet import ResNet18
 from cs231n.evaluation import predict_scores
-from cs231n.hardware import keep_freed_memory, pick_device, pick_precision, pick_winograd
+from cs231n.hardware import (
+    keep_freed_memory,
+    pick_device,
+    pick_layout,
+    pick_precision,
+    pick_winograd,
+)
 from cs231n.images import augment, normalize, to_tensor
 from cs231n.training import make_optimizer, take_step
 
@@ -82,14 +88,16 @@ def images_per_second(width, data, batch_size, seconds):
     device = pick_device()
     precision = pick_precision(device)
     winograd = pick_winograd(device, precision)
-    model = ResNet18(width=width).to(device, memory_format=torch.channels_last)
+    model = ResNet18(width=width)
+    layout = pick_layout(model, device)
+    model.to(device, memory_format=layout)
     optimizer = make_optimizer(model, 0.9, 5e-4)
     batch = data["X_train"][:batch_size]
     images = to_tensor(batch).to(device)
     labels = torch.as_tensor(data["y_train"][:batch_size]).long().to(device)
 
     def step():
-        x = normalize(augment(images))
+        x = normalize(augment(images), layout)
         take_step(model, optimizer, x, labels, 0.1, precision, winograd).tolist()
 
     model.train()

@@ -9,8 +9,11 @@ from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from cs231n.winograd import CHANNELS, Winograd
+
+FEW_CHANNELS = 16  # less than a block of oneDNN's: 8 channels with AVX2, 16 with AVX-512
 
 
 def pick_device():
@@ -18,6 +21,20 @@ def pick_device():
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def pick_layout(model, device):
+    """Return channels-last, or the usual layout where that would write past its memory.
+
+    On a processor, oneDNN does so in the backward pass of a 1x1 convolution with a stride and
+    few channels (its issue 6035): a wrong gradient, or the end of the process.
+    """
+    few = any(
+        isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.stride != (1, 1)
+        and m.in_channels // m.groups < FEW_CHANNELS
+        for m in model.modules()
+    )  # fmt: skip
+    return torch.contiguous_format if few and device.type == "cpu" else torch.channels_last
 
 
 @functools.cache

@@ -40,11 +40,14 @@ def to_tensor(images):
     return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
-def normalize(images):
-    """Map a uint8 tensor (N, 3, H, W) to float32: (images / 255 - MEAN) / STD in each channel."""
+def normalize(images, layout=torch.channels_last):
+    """Map a uint8 tensor (N, 3, H, W) to float32: (images / 255 - MEAN) / STD in each channel.
+
+    layout: the order of its numbers in memory, a `torch.memory_format`.
+    """
     mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
     std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1)
-    images = images.to(torch.float32, memory_format=torch.channels_last)
+    images = images.to(torch.float32, memory_format=layout)
     return (images / 255 - mean) / std
 
 

@@ -24,6 +24,7 @@ from cs231n.hardware import (
     autocast,
     keep_freed_memory,
     pick_device,
+    pick_layout,
     pick_precision,
     pick_winograd,
 )
@@ -112,7 +113,8 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
     start = time.monotonic(), time.process_time()
     keep_freed_memory()
     device = pick_device()
-    model.to(device, memory_format=torch.channels_last)
+    layout = pick_layout(model, device)
+    model.to(device, memory_format=layout)
     optimizer = make_optimizer(model, momentum, weight_decay)
     images, labels = to_tensor(data["X_train"]), torch.as_tensor(data["y_train"]).long()
     images, labels = images.to(device), labels.to(device)
@@ -152,7 +154,7 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
             rate = SCHEDULES[schedule](run["step"], run["steps"], lr)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            x, y = _batch(images, labels, run["step"], mine, run["settings"])
+            x, y = _batch(images, labels, run["step"], mine, run["settings"], layout)
             model.train()
             run["sums"] += mean(take_step(forward, optimizer, x, y, label_smoothing,
                                           run["precision"], run["winograd"]))  # fmt: skip
@@ -198,7 +200,7 @@ def compile_model(model):
     return torch.compile(model)
 
 
-def _batch(images, labels, step, mine, settings):
+def _batch(images, labels, step, mine, settings, layout):
     """Return this process's part of the batch of a step, as the network sees it, and its labels."""
     size, seed = settings["batch_size"], settings["seed"]
     epoch, i = divmod(step, len(images) // size)
@@ -207,7 +209,7 @@ def _batch(images, labels, step, mine, settings):
     batch = augment(images[rows]) if settings["augmented"] else images[rows]
     if rank() > 0:
         torch.manual_seed(1_000_003 * seed + step + 2**40 * rank())  # dropout of its own
-    return normalize(batch[mine]), labels[rows[mine]]
+    return normalize(batch[mine], layout), labels[rows[mine]]
 
 
 def take_step(forward, optimizer, x, y, label_smoothing, precision, winograd=False):

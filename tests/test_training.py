@@ -368,6 +368,20 @@ def test_images_of_another_form_are_refused(X):
         training.to_tensor(X)
 
 
+@pytest.mark.parametrize("channels", [4, 8, 16])
+def test_a_strided_pointwise_convolution_has_right_gradients(channels):
+    """Is the layout one in which few channels are safe, and channels-last where many are?"""
+    model = nn.Conv2d(channels, 2 * channels, 1, stride=2, bias=False)
+    layout = hardware.pick_layout(model, torch.device("cpu"))
+    assert (layout is torch.channels_last) == (channels == 16)
+    x = torch.randn(64, channels, 32, 32)
+    dout = torch.randn(64, 2 * channels, 16, 16)
+    expected = torch.einsum("nkhw,nchw->kc", dout, x[..., ::2, ::2])
+    model.to(memory_format=layout)(x.contiguous(memory_format=layout)).backward(dout)
+    torch.testing.assert_close(model.weight.grad[..., 0, 0], expected, rtol=1e-4, atol=2e-2)
+    assert hardware.pick_layout(model, torch.device("cuda")) is torch.channels_last
+
+
 def test_the_precision_is_one_that_the_cpu_runs():
     """Is the measured answer one of the two precisions, and the same when asked again?"""
     device = torch.device("cpu")
