@@ -15,6 +15,8 @@ from typing import Any
 
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
+from nbconvert.exporters import exporter
+from nbformat.v4 import nbjson
 from nbgrader import utils
 from nbgrader.apps import autogradeapp
 from nbgrader.converters import Autograde, BaseConverter
@@ -35,7 +37,8 @@ class Share(Autograde):
         self.assignments = {name: self.assignments[name] for name in mine}
 
     def _init_preprocessors(self) -> None:
-        self.exporter._preprocessors = []
+        if self.exporter._preprocessors:
+            return
         for each in (*self.sanitize_preprocessors, *self.autograde_preprocessors):
             self.exporter.register_preprocessor(each)
 
@@ -64,6 +67,12 @@ def check_schema_once() -> None:
     common.jsonschema = SimpleNamespace(validate=validate)
 
 
+def without_copies() -> None:
+    """A notebook is copied twice before it is changed, and once before it is written. Here each is
+    read from a file, written once, and nobody else holds it."""
+    exporter.copy = nbjson.copy = SimpleNamespace(deepcopy=lambda same: same)
+
+
 def main(share: int, of: int) -> None:
     """Run nbgrader's command on the share."""
     Share.share, Share.of = share, of
@@ -71,6 +80,7 @@ def main(share: int, of: int) -> None:
     connection.keep_open()  # that of `preprocessors` too
     preprocessors.graded_cells = cache(preprocessors.graded_cells)
     check_schema_once()
+    without_copies()
     autogradeapp.AutogradeApp.launch_instance([ASSIGNMENT])
 
 

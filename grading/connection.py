@@ -8,13 +8,13 @@ students there are.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nbgrader import api
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import scoped_session, sessionmaker
+from sqlalchemy.orm import scoped_session, sessionmaker, with_polymorphic
 
 from grading.nbgrader_config import COURSE_ID
 
@@ -46,11 +46,13 @@ def prepare(url: str) -> None:
 class OneConnection(api.Gradebook):
     """A gradebook that is connected to, and its tables looked at, once in this process.
 
-    The cells of the assignment are the same for everybody, and are asked for once, too.
+    The notebooks of the assignment and their cells are the same for everybody, and are asked for
+    once, too.
     """
 
     _engines: dict[tuple[str, str], Any] = {}
-    _cells: dict[tuple[str, ...], Any] = {}
+    _kept: dict[tuple[str, ...], Any] = {}
+    _held: Sequence[Any] = ()
 
     def __init__(
         self, db_url: str, course_id: str = "default_course", authenticator: Any = None
@@ -63,6 +65,9 @@ class OneConnection(api.Gradebook):
         self.engine, self.course_id, self.authenticator = engine, course_id, authenticator
         self.db = scoped_session(sessionmaker(autoflush=True, bind=engine, future=True))
 
+    def find_notebook(self, name: str, assignment: str) -> Any:
+        return self._known(super().find_notebook, name, assignment)
+
     def find_source_cell(self, name: str, notebook: str, assignment: str) -> Any:
         return self._known(super().find_source_cell, name, notebook, assignment)
 
@@ -71,13 +76,31 @@ class OneConnection(api.Gradebook):
 
     def _known(self, find: Callable[..., Any], *place: str) -> Any:
         key = (str(self.engine.url), find.__name__, *place)
-        if key not in self._cells:
-            self._cells[key] = found = find(*place)
-            self.db.expunge(found)  # it outlives the session: all its columns are loaded
-        return self._cells[key]
+        if key not in self._kept:
+            cells = self._load_cells(place[-1])
+            self._kept[key] = found = find(*place)
+            if isinstance(found, api.Notebook):
+                cells += [*found._base_cells, *found.source_cells]
+            for item in {found, *cells}:
+                self.db.expunge(item)  # it outlives the session: all its columns are loaded
+        return self._kept[key]
+
+    def add_submission(self, assignment: str, student: str, **kwargs: Any) -> Any:
+        """nbgrader's own, which asks for each cell alone where the session does not hold it."""
+        self._held = self._load_cells(assignment)
+        return super().add_submission(assignment, student, **kwargs)
+
+    def _load_cells(self, assignment: str) -> list[Any]:
+        """All cells of an assignment with a grade or a comment, by one question. The session
+        holds them as long as somebody else does."""
+        cell = with_polymorphic(api.BaseCell, "*")
+        found = self.db.query(cell).join(api.Notebook, api.Notebook.id == cell.notebook_id)
+        found = found.join(api.Assignment, api.Assignment.id == api.Notebook.assignment_id)
+        return found.filter(api.Assignment.name == assignment).all()
 
     def close(self) -> None:
         """End the session. The connection stays."""
+        self._held = ()
         self.db.remove()
 
 

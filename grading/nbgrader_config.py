@@ -63,7 +63,6 @@ def configure(c: Any, root: Path | str) -> None:
         "nbgrader.preprocessors.LimitOutput",
         "grading.preprocessors.SaveGrades",
         "nbgrader.preprocessors.AssignLatePenalties",
-        "nbgrader.preprocessors.CheckCellMetadata",
         "grading.preprocessors.ShowRepairs",
     ]
     c.NotebookExporter.optimistic_validation = True  # once a notebook, not after each of these
