@@ -35,7 +35,7 @@ COURSE = ROOT / "build" / "course"
 DEMO = ROOT / "build" / "demo"  # a course of its own: a real class is never touched by a demo
 Grader = Callable[[Path, Path], None]
 SHARE = 10  # submissions for which another process of nbgrader's is worth its start
-MANY = 200  # submissions for whose repair it is worth to start processes, which import torch
+MANY = 20  # submissions for whose repair it is worth to start processes, which grading needs too
 
 
 def submissions(course: Path) -> dict[str, Path]:
