@@ -29,11 +29,13 @@ from grading.overlay import ROOT, solved_tree
 # that start from another network's weights go on from there.
 HONEST = {
     "kept": {},  # tests/data: width 16, 25 epochs
+    "further": {"start": "kept", "width": 16, "epochs": 0.25, "lr": 0.1, "seed": 9},
     "plain": {"width": 8, "epochs": 2, "seed": 1},
     "narrow": {"width": 4, "epochs": 1, "seed": 2, "ema": True, "schedule": "cosine"},
     "no augmentation": {"width": 8, "epochs": 2, "seed": 3, "augmented": False},
     "all images": {"images": "all", "width": 8, "epochs": 1, "seed": 4, "label_smoothing": 0.0},
     "few images": {"images": "few", "width": 8, "epochs": 5, "seed": 5, "weight_decay": 0.0},
+    "one epoch": {"width": 16, "epochs": 1, "seed": 10},
 }
 DISHONEST = {
     "test images": {"images": "test", "width": 8, "epochs": 10, "seed": 6},
@@ -41,8 +43,13 @@ DISHONEST = {
         "start": "kept", "images": "test", "width": 16, "epochs": 4, "lr": 0.02, "seed": 7,
         "augmented": False, "label_smoothing": 0.0,
     },
+    "fine-tuned shortly": {"start": "kept", "images": "test", "width": 16, "epochs": 1, "lr": 0.01},
     "fine-tuned": {"start": "kept", "images": "test", "width": 16, "epochs": 3, "lr": 0.03},
+    "fine-tuned long": {"start": "kept", "images": "test", "width": 16, "epochs": 4, "lr": 0.05},
     "both": {"images": "both", "width": 8, "epochs": 1, "seed": 8},
+    "fine-tuned on both": {
+        "start": "kept", "images": "both", "width": 16, "epochs": 0.5, "lr": 0.03, "seed": 11,
+    },
 }  # fmt: skip
 
 
@@ -64,7 +71,10 @@ def trained(name, folder):
         if "start" in settings:
             saving.load_weights(model, trained(settings.pop("start"), folder))
         start = time.monotonic()
-        training.train(model, images(settings.pop("images", "usual")), progress=False, **settings)
+        training.train(
+            model, images(settings.pop("images", "usual")), progress=False,
+            checkpoint=folder / "unfinished" / path.name, **settings,
+        )  # fmt: skip
         print(f"{name}: trained in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
         saving.save_weights(model, path)
     return path
