@@ -106,6 +106,15 @@ def test_groups_are_mixed():
     assert all(0.2 < test[i : i + third].mean() < 0.6 for i in (0, third, 2 * third))
 
 
+def test_training_images_are_of_all_files_alike(monkeypatch, images):
+    """Are as many asked about of each file, as a network need not have been trained on all?"""
+    monkeypatch.setattr(exam, "TRAINING", 20)
+    drawn = exam.draw(ENTROPY)
+    sent = {image.tobytes() for image in drawn.images[drawn.of("training")]}
+    files = (images["training"][0][i :: len(TRAINING_BATCHES)] for i in range(5))
+    assert [sum(image.tobytes() in sent for image in file) for file in files] == [4] * 5
+
+
 def test_entropy_decides():
     """Does the same entropy draw the same exam, and another one another?"""
     first, again, other = (exam.draw(entropy) for entropy in (1, 1, 2))
