@@ -30,9 +30,9 @@ from grading.overlay import ROOT, solved_tree
 HONEST = {
     "kept": {},  # tests/data: width 16, 25 epochs
     "further": {"start": "kept", "width": 16, "epochs": 0.25, "lr": 0.1, "seed": 9},
-    "plain": {"width": 8, "epochs": 1, "seed": 1},
+    "plain": {"width": 8, "epochs": 2, "seed": 1},
     "narrow": {"width": 4, "epochs": 1, "seed": 2, "ema": True, "schedule": "cosine"},
-    "no augmentation": {"width": 8, "epochs": 1, "seed": 3, "augmented": False},
+    "no augmentation": {"width": 8, "epochs": 2, "seed": 3, "augmented": False},
     "all images": {"images": "all", "width": 8, "epochs": 1, "seed": 4, "label_smoothing": 0.0},
     "few images": {"images": "few", "width": 8, "epochs": 5, "seed": 5, "weight_decay": 0.0},
 }
