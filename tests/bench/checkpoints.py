@@ -4,7 +4,7 @@
     python -m tests.bench.checkpoints FOLDER plain look-up  these alone
 
 FOLDER keeps the weights, so that a second run goes on where the first was stopped, or only grades.
-All are narrow networks, which the course's own trainer trains in one to four minutes of a core each.
+All are narrow networks, which the course's own trainer trains in a few minutes of a core each.
 """
 
 import argparse
