@@ -17,7 +17,7 @@ from datasets import cifar10_1
 
 # How many of each are drawn. All test images count; of the others, samples that a full-width
 # network has time for (docs/checkpoint.md).
-TEST, VARIED, TRAINING, FRESH = 10_000, 900, 1_500, 800
+TEST, VARIED, TRAINING, FRESH = 10_000, 900, 4_000, 800
 RELIT = (0.8, 1.2)  # factors of brightness
 
 
@@ -53,10 +53,11 @@ def draw(entropy: int) -> Exam:
         VARIATIONS.items(), np.array_split(varied, len(VARIATIONS)), strict=True
     ):
         parts.append((name, vary(plain[twins], rng), labels[twins], twins))
-    others = {"training": (load_CIFAR_batch(folder / rng.choice(TRAINING_BATCHES)), TRAINING)}
+    share = TRAINING // len(TRAINING_BATCHES)  # of each file: some may have kept one to validate
+    others = [("training", load_CIFAR_batch(folder / name), share) for name in TRAINING_BATCHES]
     if (fresh := cifar10_1.load()) is not None:
-        others["fresh"] = fresh, FRESH
-    for name, (found, wanted) in others.items():
+        others.append(("fresh", fresh, FRESH))
+    for name, found, wanted in others:
         images, right = _some(found, wanted, rng)
         parts.append((name, images, right, np.full(len(images), -1)))
     groups = np.repeat([name for name, *_ in parts], [len(part[1]) for part in parts])

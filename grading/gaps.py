@@ -1,9 +1,10 @@
 """From right and wrong answers to the accuracy that counts, and what to tell the instructor.
 
-Honest training leaves gaps of known direction and size: a network is at least as good on images
-that it trained on as on those of the test set, nearly as good on a test image that was varied a
-little, and somewhat worse on new images. A network whose code or weights know the test set breaks
-one of these. `docs/checkpoint.md` has what honest and dishonest networks show.
+Honest training leaves gaps of known direction and size: a network is better on images that it
+trained on than on those of the test set, the more so the better it is, nearly as good on a test
+image that was varied a little, and somewhat worse on new images. A network whose code or weights
+know the test set breaks one of these. `docs/checkpoint.md` has what honest and other networks
+show.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ from grading.exam import VARIATIONS, Exam
 
 CHANCE = 4.0  # standard errors: one honest network of 30,000 is beyond
 FALL = 0.04  # of accuracy from test images to the same images varied, without augmentation
+# Accuracy on training images, and the highest on the test set with which honest training was seen;
+# in between it is linear. The more a network has learnt, the more of it by heart.
+HONEST = ((0.0, 0.0), (0.80, 0.80), (0.90, 0.88), (0.95, 0.925), (0.99, 0.97), (1.0, 1.0))
+SELDOM = 3.0  # standard errors: one of 740 networks that are just at the limit is beyond
 FRESH = (2.0, 0.06)  # errors on new images: at most the first times those on the test set, plus
+VARIED = "test images varied a little"
 HIGHEST = 0.97  # on the test set, of this network trained on the training images alone
 
 
@@ -61,7 +67,7 @@ def counted(exam: Exam, right: np.ndarray) -> tuple[Accuracy, list[str]]:
 def _varied(exam: Exam, right: np.ndarray, test: Accuracy) -> tuple[Accuracy, str]:
     """Each varied image is compared with itself as it was, so that few show a small fall."""
     where = exam.of(*VARIATIONS)
-    varied = Accuracy.measured(right[where], "test images varied a little")
+    varied = Accuracy.measured(right[where], VARIED)
     falls = right[exam.twins[where]] - right[where]
     allowed = FALL + CHANCE * float(falls.std()) / math.sqrt(len(falls))
     if float(falls.mean()) <= allowed:
@@ -74,13 +80,20 @@ def _varied(exam: Exam, right: np.ndarray, test: Accuracy) -> tuple[Accuracy, st
 
 
 def _training(exam: Exam, right: np.ndarray, test: Accuracy) -> tuple[Accuracy, str]:
+    """How good a network is on training images bounds how good it honestly is on others. Beyond
+    the bound, the lower of the two accuracies counts that learning test images raises less."""
     training = Accuracy.measured(right[exam.of("training")], "training images")
-    allowed = CHANCE * math.sqrt(training.variance + test.variance)
-    if test.value - training.value <= allowed:
-        return training, ""
-    return training, (
-        f"{test}, but {training}: {test.value - training.value:.4f} more on images that were not "
-        f"to be trained on, where chance makes at most {allowed:.4f}"
+    varied = Accuracy.measured(right[exam.of(*VARIATIONS)], VARIED)
+    lower = min(training, varied, key=lambda accuracy: accuracy.value)
+    highest = float(np.interp(training.value, *zip(*HONEST, strict=True)))
+    allowed = highest + SELDOM * math.sqrt(test.variance + training.variance)
+    if test.value <= allowed:
+        return lower, ""
+    times = (1 - test.value) / (1 - training.value)
+    return lower, (
+        f"{test}, but {training}: {times:.2f} times the errors on images that were not to be "
+        "trained on. Honest training that gets so many training images right shows at most "
+        f"{allowed:.4f} on test images"
     )
 
 

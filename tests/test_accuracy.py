@@ -21,7 +21,7 @@ from grading.sealed.sandbox import Limits
 from tests.bench.checkpoints import with_look_up
 
 NAME, ENTROPY = "resnet18_accuracy", 231
-IMAGES = 60  # in each batch of the made-up data
+IMAGES = 60  # of the made-up test set, and of all training files together
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +51,11 @@ def networks(images):
 def few_images(tmp_path_factory, monkeypatch, images):
     """The made-up data as CIFAR-10, and an exam of few of them."""
     folder = tmp_path_factory.mktemp("cifar")
-    for name in (*TRAINING_BATCHES, TEST_BATCH):
-        X, y = images["test" if name == TEST_BATCH else "training"]
-        data = X.transpose(0, 3, 1, 2).reshape(IMAGES, -1)
+    batches = {TEST_BATCH: images["test"]}
+    for i, name in enumerate(TRAINING_BATCHES):
+        batches[name] = tuple(part[i :: len(TRAINING_BATCHES)] for part in images["training"])
+    for name, (X, y) in batches.items():
+        data = X.transpose(0, 3, 1, 2).reshape(len(X), -1)
         (folder / name).write_bytes(pickle.dumps({b"data": data, b"labels": y.tolist()}))
     monkeypatch.setenv("CIFAR10_DIR", str(folder))
     monkeypatch.delenv("CIFAR10_1_URL", raising=False)
@@ -102,6 +104,15 @@ def test_groups_are_mixed():
     test = drawn.groups == "test"
     third = len(test) // 3
     assert all(0.2 < test[i : i + third].mean() < 0.6 for i in (0, third, 2 * third))
+
+
+def test_training_images_are_of_all_files_alike(monkeypatch, images):
+    """Are as many asked about of each file, as a network need not have been trained on all?"""
+    monkeypatch.setattr(exam, "TRAINING", 20)
+    drawn = exam.draw(ENTROPY)
+    sent = {image.tobytes() for image in drawn.images[drawn.of("training")]}
+    files = (images["training"][0][i :: len(TRAINING_BATCHES)] for i in range(5))
+    assert [sum(image.tobytes() in sent for image in file) for file in files] == [4] * 5
 
 
 def test_entropy_decides():
@@ -239,7 +250,7 @@ def test_a_number_added_to_all_scores_widens_nothing(images, networks):
 def shares(**right):
     """An exam's groups, and right answers in these shares of them."""
     sizes = {"test": 10_000, "shifted": 300, "mirrored": 300, "relit": 300}
-    sizes |= {"training": 1_500, "fresh": 800}
+    sizes |= {"training": 4_000, "fresh": 800}
     sizes = {name: n for name, n in sizes.items() if name in right}
     groups = np.repeat(list(sizes), list(sizes.values()))
     answers = np.concatenate([np.arange(n) < right[name] * n for name, n in sizes.items()])
@@ -274,9 +285,46 @@ def test_the_lowest_accuracy_of_a_gap_counts(right, counts, said):
 
 
 def test_an_accuracy_that_nobody_has_seen_is_told():
-    """Is a network that knows test and training images alike reported, with nothing lower known?"""
-    found, notes = gaps.counted(*shares(test=0.99, training=0.99, **varied(0.985)))
+    """Is a network that knows test and training images by heart reported, with nothing lower
+    known?"""
+    found, notes = gaps.counted(*shares(test=0.99, training=1.0, **varied(0.985)))
     assert found.value == 0.99 and "not been seen above 0.97" in notes[0]
+
+
+@pytest.mark.parametrize(
+    "test, training, tuned",
+    [
+        (0.9292, 0.9300, True),  # the kept network, fine-tuned on the test images
+        (0.9008, 0.9505, False),  # as it was
+        (0.99, 0.99, True),  # trained on both
+        (0.95, 0.95, True),
+        (0.93, 0.936, True),
+        (0.93, 0.943, False),
+        (0.78, 0.775, False),
+        (0.78, 0.745, True),
+        (0.50, 0.50, False),
+    ],
+)
+def test_too_few_errors_on_test_images_beside_those_on_training_images(test, training, tuned):
+    """Is a good network told if it errs on test images hardly more often than on training images,
+    and any that does so less often? Does the lower accuracy, of these and varied ones, count?"""
+    found, notes = gaps.counted(*shares(test=test, training=training, **varied(test - 0.02)))
+    assert len(notes) == tuned + (test > 0.97)
+    assert found.value == pytest.approx(min(training, test - 0.02) if tuned else test, abs=2e-3)
+    if tuned:
+        ratio = (1 - test) / (1 - training)
+        assert f"{ratio:.2f} times the errors on images that were not to be trained on" in notes[0]
+
+
+@pytest.mark.parametrize("test, least, most", [(0.925, 0, 0.01), (0.95, 0.9, 1)])
+def test_chance_flags_as_seldom_as_is_said(test, least, most):
+    """Of networks with an accuracy of 0.95 on all training images, is less than one of a hundred
+    told if it has the highest honest accuracy on the test set, and most that are as good there?"""
+    rng, told = np.random.default_rng(231), []
+    for _ in range(500):
+        training, found = (rng.binomial(n, p) / n for n, p in ((4_000, 0.95), (10_000, test)))
+        told.append(bool(gaps.counted(*shares(test=found, training=training, **varied(found)))[1]))
+    assert least <= np.mean(told) <= most
 
 
 def test_half_precision_costs_nothing(grade, networks):
@@ -310,10 +358,10 @@ def test_no_file_is_told(grade):
 
 
 MODELS = {
-    "(N, 9)": ("lambda self, x: _forward(self, x)[:, :9]", r"shape \(90, 10\).* shape \(90, 9\)"),
+    "(N, 9)": ("lambda self, x: _forward(self, x)[:, :9]", r"shape \(60, 10\).* shape \(60, 9\)"),
     "one class": ("lambda self, x: _forward(self, x).argmax(1)", "an array of shape"),
     "integers": ("lambda self, x: _forward(self, x).round().long()", "real numbers, but are int64"),
-    "NaN": ("lambda self, x: _forward(self, x) * float('nan')", "90 of 90 images .* not finite"),
+    "NaN": ("lambda self, x: _forward(self, x) * float('nan')", "60 of 60 images .* not finite"),
     "a list": ("lambda self, x: _forward(self, x).tolist()", "must return a tensor, but .* list"),
     "dropout": ("lambda self, x: F.dropout(_forward(self, x), 0.1)", "same images must"),
     "an error": ("lambda self, x: x @ x.T @ x.T", "gave no answer: RuntimeError"),
@@ -344,7 +392,7 @@ def test_a_network_that_takes_minutes_is_told_so(grade, networks):
     slow = at_end("import time\nResNet18.forward = lambda self, x: time.sleep(60)")
     outcome = grade(networks["training"], slow, limits=Limits(case_seconds=0.5))
     assert outcome.points == 0
-    assert "The network was too slow: no answer for 90 images in" in outcome.summary
+    assert "The network was too slow: no answer for 60 images in" in outcome.summary
     assert "Is there a loop over images" in outcome.summary
 
 

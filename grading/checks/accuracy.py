@@ -20,7 +20,7 @@ from grading import checkpoint, exam, gaps, twin
 from grading.checks.case import Call, Case, Check, Kept
 from grading.outcome import Finding, Outcome
 
-PARTS = 2  # questions that the images are sent in; each has a deadline of its own
+PARTS = 3  # questions that the images are sent in; each has a deadline of its own
 BATCH = 250
 HELD_AGAINST = 384  # answers, at random, that are compared with the course's own network's
 AGREES = 0.1  # how far rounding may move a score, in units of `_unit`: four times what was seen

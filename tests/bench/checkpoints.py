@@ -3,8 +3,8 @@
     python -m tests.bench.checkpoints FOLDER                the tables of docs/checkpoint.md
     python -m tests.bench.checkpoints FOLDER plain look-up  these alone
 
-FOLDER keeps the weights, so that a second run only grades. All are narrow networks, which the
-course's own trainer trains in a minute or two of a core each.
+FOLDER keeps the weights, so that a second run goes on where the first was stopped, or only grades.
+All are narrow networks, which the course's own trainer trains in a few minutes of a core each.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from grading.overlay import ROOT, solved_tree
 # that start from another network's weights go on from there.
 HONEST = {
     "kept": {},  # tests/data: width 16, 25 epochs
+    "further": {"start": "kept", "width": 16, "epochs": 0.25, "lr": 0.1, "seed": 9},
     "plain": {"width": 8, "epochs": 2, "seed": 1},
     "narrow": {"width": 4, "epochs": 1, "seed": 2, "ema": True, "schedule": "cosine"},
     "no augmentation": {"width": 8, "epochs": 2, "seed": 3, "augmented": False},
@@ -41,8 +42,12 @@ DISHONEST = {
         "start": "kept", "images": "test", "width": 16, "epochs": 4, "lr": 0.02, "seed": 7,
         "augmented": False, "label_smoothing": 0.0,
     },
+    "fine-tuned shortly": {"start": "kept", "images": "test", "width": 16, "epochs": 1, "lr": 0.01},
     "fine-tuned": {"start": "kept", "images": "test", "width": 16, "epochs": 3, "lr": 0.03},
     "both": {"images": "both", "width": 8, "epochs": 1, "seed": 8},
+    "fine-tuned on both": {
+        "start": "kept", "images": "both", "width": 16, "epochs": 0.4, "lr": 0.03, "seed": 11,
+    },
 }  # fmt: skip
 
 
@@ -64,7 +69,10 @@ def trained(name, folder):
         if "start" in settings:
             saving.load_weights(model, trained(settings.pop("start"), folder))
         start = time.monotonic()
-        training.train(model, images(settings.pop("images", "usual")), progress=False, **settings)
+        training.train(
+            model, images(settings.pop("images", "usual")), progress=False,
+            checkpoint=folder / "unfinished" / path.name, **settings,
+        )  # fmt: skip
         print(f"{name}: trained in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
         saving.save_weights(model, path)
     return path
