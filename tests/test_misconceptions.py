@@ -348,6 +348,18 @@ def test_what_is_plain_to_see_has_words(change, words):
 
 
 @pytest.mark.fast
+def test_plain_words_follow_the_order_of_the_answers():
+    """Is an outcome's text the same whatever the order of a set, which differs by process?"""
+    right = {name: np.random.default_rng(0).normal(size=4) for name in ("dx", "dw", "db", "dgamma")}
+    got = {name: 0.3 * array for name, array in right.items()}
+    case = types.SimpleNamespace(edge=False)
+    said = diagnosis.Diagnosis(ALL["affine_backward"], ())
+    said.failing = [types.SimpleNamespace(case=case, right=right, got=got, failed=frozenset(right),
+                                          exchanged=())]  # fmt: skip
+    assert [label for label, _ in said.words()] == list(right)
+
+
+@pytest.mark.fast
 def test_a_number_is_not_said_to_be_off_by_a_factor():
     """Is nothing said of a wrong loss, which always is some factor times the right one?"""
     assert in_words(1.7, 2.0) == "" and in_words(4.0, 2.0) == "is twice the right answer"

@@ -167,7 +167,7 @@ class Diagnosis:
     def words(self) -> list[tuple[str, str]]:
         """Labels and what is plain to see of their arrays, the same in each failed question."""
         plain: list[tuple[str, str]] = []
-        for label in dict.fromkeys(label for w in self.failing for label in w.failed):
+        for label in dict.fromkeys(k for w in self.failing for k in w.right if k in w.failed):
             here = [w for w in self.failing if label in w.failed and label in w.right]
             found = {in_words(w.got.get(label), w.right[label]) for w in here}
             if len(found) == 1 and (phrase := found.pop()):

@@ -14,6 +14,7 @@ from grading.overlay import ROOT
 from tests.bench import SECTIONS, Figure
 
 FILE = ROOT / "docs" / "benchmarks.json"
+UNITS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # of processors, which decide on speed
 PACKAGES = ("numpy", "torch", "nbgrader", "dask")
 WORSE = 1.5  # how many times worse a ratio may be before that is a regression
 
@@ -78,8 +79,10 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.machine()
-    found = dict(line.split(":", 1) for line in lines if ":" in line)
-    return next((v.strip() for k, v in found.items() if k.strip() == "model name"), "processor")
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    found = {key.strip(): value.strip() for key, value in pairs}
+    can = [unit for unit in UNITS if unit in found.get("flags", "").split()]
+    return " with ".join([found.get("model name", "processor"), *filter(None, [", ".join(can)])])
 
 
 def versions() -> str:

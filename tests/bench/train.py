@@ -4,8 +4,9 @@ The same network, batch and threads. What a process does with freed memory is se
 way runs in a process of its own, in turn, and the ratio is taken within a round: 2 steps to warm
 up, then the median of the steps. Ways: `plain` is a loop as tutorials write it, in float32;
 `memory` adds that freed memory is kept; `channels` adds channels-last, and is what the trainer does
-on a processor without fast bfloat16; `bfloat16` adds mixed precision; `trainer` is the trainer's
-step, with Winograd's convolutions where this machine gains by them.
+on a processor without fast bfloat16; `bfloat16` adds mixed precision, and is left out on such a
+processor; `trainer` is the trainer's step, with Winograd's convolutions where this machine gains by
+them.
 """
 
 import argparse
@@ -25,23 +26,34 @@ def figures(short):
     """Ratios of images a second to the plain loop's, and images a second as they are."""
     rounds = 1 if short else 3
     options = {"width": 16, "steps": 3} if short else {"width": WIDTH, "steps": 6}
-    found = [{way: _measure(way, **options) for way in WAYS} for _ in range(rounds)]
-    wanted = {"trainer": None if short else 4.0}
-    texts = dict.fromkeys(WAYS, f"batch {BATCH}, width {options['width']}, {rounds} rounds")
+    has_bfloat16 = _has_bfloat16()
+    ways = [way for way in WAYS if has_bfloat16 or way != "bfloat16"]
+    found = [{way: _measure(way, **options) for way in ways} for _ in range(rounds)]
+    wanted = {"trainer": 4.0 if has_bfloat16 and not short else None}
+    text = f"batch {BATCH}, width {options['width']}, {rounds} rounds"
+    texts = dict.fromkeys(ways, text if has_bfloat16 else f"{text}, no fast bfloat16 here")
     out = []
-    for way in WAYS[1:]:
+    for way in ways[1:]:
         ratios = [speeds[way] / speeds["plain"] for speeds in found]
         out.append(_figure(f"training step, {way}", ratios, "times the plain loop",
                            texts[way], wanted.get(way)))  # fmt: skip
     if short:
         return out[-1:]
-    for way in WAYS:
+    for way in ways:
         speeds = [speeds[way] for speeds in found]
         out.append(_figure(f"training, {way}", speeds, "images a second", texts[way]))
     speeds = [_measure("evaluation", WIDTH, 6) for _ in range(rounds)]
     text = f"scores of batches of 500, width {WIDTH}"
     out.append(_figure("evaluation", speeds, "images a second", text, 800))
     return out
+
+
+def _has_bfloat16():
+    import torch
+
+    from cs231n.hardware import pick_precision
+
+    return pick_precision(torch.device("cpu")) is torch.bfloat16
 
 
 def _figure(name, values, unit, text, target=None):
