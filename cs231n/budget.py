@@ -36,6 +36,7 @@ REACHED = {
 CHANCE = 0.1  # accuracy before the first image
 RESERVE = 0.05  # of the time, for what is not foreseen
 MEASURING = 0.06  # of the time, for the speed of all widths
+HOPELESS = 0.2  # of the time for three steps: such a width is too slow to be measured or trained
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -135,6 +136,10 @@ def make_plan(data, deadline, batch_size=128, widths=None, passes=1):
                 f"width {width} has no measured run to expect anything from: choose "
                 f"one of {', '.join(map(str, sorted(REACHED)))}"
             )
+        if plans:  # work grows by the square of the width, at most
+            narrower, (_, (trained, _)) = max(plans.items())
+            if 3 * batch_size / trained * (width / narrower) ** 2 > HOPELESS * budget:
+                break
         seconds = MEASURING * budget / len(widths)
         speeds = images_per_second(width, data, batch_size, seconds)
         plans[width] = _plan(width, *speeds, data, deadline - RESERVE * budget, passes), speeds

@@ -66,6 +66,23 @@ def test_the_width_fits_the_time(monkeypatch, data, minutes, speeds, width):
     assert f"{plan.expected:.2f}" in str(plan)
 
 
+def test_a_width_that_takes_too_long_is_not_even_measured(monkeypatch, data):
+    """Does a slow machine spend its time on the narrow network, unless the width is insisted on?"""
+    measured = []
+
+    def speeds(width, *_):
+        measured.append(width)
+        return 130, 400
+
+    monkeypatch.setattr(budget, "images_per_second", speeds)
+    budget.make_plan(data, time.monotonic() + 30)
+    assert measured == [16]
+    budget.make_plan(data, time.monotonic() + 300)
+    assert measured == [16, 16, 64]
+    budget.make_plan(data, time.monotonic() + 30, widths=[64])
+    assert measured == [16, 16, 64, 64]
+
+
 def test_no_time_is_not_a_plan(monkeypatch, data):
     """Is a time that the evaluation alone would take refused?"""
     monkeypatch.setattr(budget, "images_per_second", lambda *_: (10, 20))
