@@ -7,6 +7,7 @@ notebook is read and written once. No line of a student's code runs here.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from functools import cache
@@ -81,6 +82,7 @@ def main(share: int, of: int) -> None:
     preprocessors.graded_cells = cache(preprocessors.graded_cells)
     check_schema_once()
     without_copies()
+    gc.freeze()  # what was imported stays: no collection looks at it again
     autogradeapp.AutogradeApp.launch_instance([ASSIGNMENT])
 
 
