@@ -72,7 +72,7 @@ compare: env ## fail if they differ from what the masters give
 lint: env ## check the style of all Python code
 	ruff check
 test: env packages ## run all tests (some: make test ARGS=tests/test_overlay.py)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m pytest -n auto --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 mutants: env ## show that each known mistake loses its own check, and is named
 	python -m grading.misconceptions
 hostile: env packages ## grade the hostile submissions, with the wall and without it

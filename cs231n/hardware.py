@@ -13,7 +13,8 @@ from torch import nn
 
 from cs231n.winograd import CHANNELS, Winograd
 
-FEW_CHANNELS = 16  # less than a block of oneDNN's: 8 channels with AVX2, 16 with AVX-512
+# Channels in a block of oneDNN's; less are few.
+BLOCK = 16 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 8
 
 
 def pick_device():
@@ -31,7 +32,7 @@ def pick_layout(model, device):
     """
     few = any(
         isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.stride != (1, 1)
-        and m.in_channels // m.groups < FEW_CHANNELS
+        and m.in_channels // m.groups < BLOCK
         for m in model.modules()
     )  # fmt: skip
     return torch.contiguous_format if few and device.type == "cpu" else torch.channels_last
