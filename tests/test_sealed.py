@@ -115,13 +115,16 @@ def test_output_is_kept_apart_from_answers(grade):
 
 
 def test_a_forged_reply_is_no_answer_to_the_question(grade):
-    """Does a frame written to every descriptor in place of an answer earn anything?"""
+    """Does a frame written to every descriptor in place of an answer earn anything?
+
+    All numbers: a process of tests that has many files open gives the answers a high one.
+    """
     code = (
         "import os\n"
         "from json import dumps\n"
         "tree = dumps({'d': [['task', {'i': '999'}], ['case', {'i': '0'}]]}).encode()\n"
         "frame = b'c231' + len(tree).to_bytes(4, 'little') + bytes(8) + tree\n"
-        "for descriptor in range(3, 64):\n"
+        "for descriptor in range(3, 4096):\n"
         "    try:\n"
         "        os.write(descriptor, frame)\n"
         "    except OSError:\n"
