@@ -66,7 +66,7 @@ class OneConnection(api.Gradebook):
         self.db = scoped_session(sessionmaker(autoflush=True, bind=engine, future=True))
 
     def find_notebook(self, name: str, assignment: str) -> Any:
-        return self._known(super().find_notebook, name, assignment)
+        return self._known(self._whole_notebook, name, assignment)
 
     def find_source_cell(self, name: str, notebook: str, assignment: str) -> Any:
         return self._known(super().find_source_cell, name, notebook, assignment)
@@ -77,13 +77,16 @@ class OneConnection(api.Gradebook):
     def _known(self, find: Callable[..., Any], *place: str) -> Any:
         key = (str(self.engine.url), find.__name__, *place)
         if key not in self._kept:
-            cells = self._load_cells(place[-1])
             self._kept[key] = found = find(*place)
-            if isinstance(found, api.Notebook):
-                cells += [*found._base_cells, *found.source_cells]
-            for item in {found, *cells}:
+            whole = isinstance(found, api.Notebook)
+            cells = [*found._base_cells, *found.source_cells] if whole else []
+            for item in (found, *cells):
                 self.db.expunge(item)  # it outlives the session: all its columns are loaded
         return self._kept[key]
+
+    def _whole_notebook(self, name: str, assignment: str) -> Any:
+        self._held = self._load_cells(assignment)
+        return super().find_notebook(name, assignment)
 
     def add_submission(self, assignment: str, student: str, **kwargs: Any) -> Any:
         """nbgrader's own, which asks for each cell alone where the session does not hold it."""

@@ -19,8 +19,8 @@ from grading.exam import VARIATIONS, Exam
 
 CHANCE = 4.0  # standard errors: one honest network of 30,000 is beyond
 FALL = 0.04  # of accuracy from test images to the same images varied, without augmentation
-# Accuracy on training images, and the highest on the test set with which honest training was seen;
-# in between it is linear. The more a network has learnt, the more of it by heart.
+# Accuracy on training images, and the highest on the test set that is taken for honest: above what
+# was seen; in between it is linear. The more a network has learnt, the more of it by heart.
 HONEST = ((0.0, 0.0), (0.80, 0.80), (0.90, 0.88), (0.95, 0.925), (0.99, 0.97), (1.0, 1.0))
 SELDOM = 3.0  # standard errors: one of 740 networks that are just at the limit is beyond
 FRESH = (2.0, 0.06)  # errors on new images: at most the first times those on the test set, plus

@@ -31,17 +31,17 @@ def figures(short):
     found = [{way: _measure(way, **options) for way in ways} for _ in range(rounds)]
     wanted = {"trainer": 4.0 if has_bfloat16 and not short else None}
     text = f"batch {BATCH}, width {options['width']}, {rounds} rounds"
-    texts = dict.fromkeys(ways, text if has_bfloat16 else f"{text}, no fast bfloat16 here")
+    text += "" if has_bfloat16 else ", no fast bfloat16 here"
     out = []
     for way in ways[1:]:
         ratios = [speeds[way] / speeds["plain"] for speeds in found]
         out.append(_figure(f"training step, {way}", ratios, "times the plain loop",
-                           texts[way], wanted.get(way)))  # fmt: skip
+                           text, wanted.get(way)))  # fmt: skip
     if short:
         return out[-1:]
     for way in ways:
         speeds = [speeds[way] for speeds in found]
-        out.append(_figure(f"training, {way}", speeds, "images a second", texts[way]))
+        out.append(_figure(f"training, {way}", speeds, "images a second", text))
     speeds = [_measure("evaluation", WIDTH, 6) for _ in range(rounds)]
     text = f"scores of batches of 500, width {WIDTH}"
     out.append(_figure("evaluation", speeds, "images a second", text, 800))
