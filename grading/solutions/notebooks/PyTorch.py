@@ -354,7 +354,7 @@ torch.manual_seed(0)
 net = ResNet18(width=8 if SMOKE else 16)
 optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, nesterov=True)
 losses, right = [], []
-for step in tqdm(range(15 if SMOKE else 40), file=sys.stdout):
+for step in tqdm(range(8 if SMOKE else 40), file=sys.stdout):
     with torch.no_grad():
         right.append((net(x[:64]).argmax(1) == y[:64]).float().mean().item())
     losses.append(step_model(net, optimizer, x[:64], y[:64]))
@@ -388,7 +388,7 @@ plt.show()
 # - **Fewer multiplications.** A 3x3 convolution makes four neighbouring outputs with 36 multiplications; Winograd's form needs 16 (`cs231n/winograd.py`, 90 lines with the formula). Its transforms cost memory traffic, so only layers with 256 channels or more take that way, and only where this was *measured* to pay (`pick_winograd`).
 
 # %%
-def images_per_second(width, fast, batch=64, steps=2 if SMOKE else 4):
+def images_per_second(width, fast, batch=16 if SMOKE else 64, steps=2 if SMOKE else 4):
     device = pick_device()
     layout = torch.channels_last if fast else torch.contiguous_format
     precision = pick_precision(device) if fast else torch.float32
@@ -405,7 +405,7 @@ def images_per_second(width, fast, batch=64, steps=2 if SMOKE else 4):
 
 # %%
 print(f"device {pick_device()}, precision {pick_precision(pick_device())}")
-widths = (8, 16) if SMOKE else (16, 32, 64)
+widths = (8,) if SMOKE else (16, 32, 64)
 fig, ax = plt.subplots(figsize=(8, 2.8))
 for i, width in enumerate(widths):
     plain, fast = images_per_second(width, False), images_per_second(width, True)
@@ -465,7 +465,7 @@ plt.show()
 # A narrow network and a few epochs: a minute or two on a graphics card, some minutes on two processor cores. It saves as it goes. If you interrupt it (the stop button), the cell continues from there when you run it again. Once it has finished, running the cell again only loads the result. To start afresh delete the file, or give it another name.
 
 # %%
-WIDTH, EPOCHS, NUM_TRAIN = (8, 2, 960) if SMOKE else (16, 4, 49000)
+WIDTH, EPOCHS, NUM_TRAIN = (8, 2, 640) if SMOKE else (16, 4, 49000)
 folder = Path("../checkpoints")
 short_run = folder / ("smoke" if SMOKE else "short") / "resnet18.safetensors"
 some = dict(data, X_train=data["X_train"][:NUM_TRAIN], y_train=data["y_train"][:NUM_TRAIN])
