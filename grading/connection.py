@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nbgrader import api
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from nbgrader import api, utils
+from sqlalchemy import insert, text
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.orm import scoped_session, sessionmaker, with_polymorphic
+from sqlalchemy.orm.exc import FlushError
 
 from grading.nbgrader_config import COURSE_ID
 
@@ -89,9 +90,48 @@ class OneConnection(api.Gradebook):
         return super().find_notebook(name, assignment)
 
     def add_submission(self, assignment: str, student: str, **kwargs: Any) -> Any:
-        """nbgrader's own, which asks for each cell alone where the session does not hold it."""
+        """nbgrader's own, but that grades and comments go in as rows, and their cells, the same
+        for everybody, are asked for once."""
+        if "timestamp" in kwargs:
+            kwargs["timestamp"] = utils.parse_utc(kwargs["timestamp"])
+        place = (str(self.engine.url), "graded and commented", assignment)
+        if place not in self._kept:
+            self._kept[place] = self._graded_and_commented(assignment)
+        try:
+            submission = api.SubmittedAssignment(
+                assignment=self.find_assignment(assignment),
+                student=self.find_student(student),
+                **kwargs,
+            )
+            grades, comments = [], []
+            for notebook, graded, commented in self._kept[place]:
+                submitted = api.SubmittedNotebook(
+                    id=api.new_uuid(), notebook_id=notebook, assignment=submission
+                )
+                grades += [{"cell_id": cell, "notebook_id": submitted.id} for cell in graded]
+                comments += [{"cell_id": cell, "notebook_id": submitted.id} for cell in commented]
+            self.db.add(submission)
+            self.db.flush()
+            for table, rows in ((api.Grade, grades), (api.Comment, comments)):
+                if rows:
+                    self.db.execute(insert(table), rows)
+            self.db.commit()
+        except (IntegrityError, FlushError, StatementError) as problem:
+            self.db.rollback()
+            raise api.InvalidEntry(*problem.args) from problem
+        return submission
+
+    def _graded_and_commented(self, assignment: str) -> list[tuple[str, list[str], list[str]]]:
+        """Each notebook with the cells that have a grade, and those that have a comment."""
         self._held = self._load_cells(assignment)
-        return super().add_submission(assignment, student, **kwargs)
+        return [
+            (
+                notebook.id,
+                [cell.id for cell in (*notebook.grade_cells, *notebook.task_cells)],
+                [cell.id for cell in (*notebook.solution_cells, *notebook.task_cells)],
+            )
+            for notebook in self.find_assignment(assignment).notebooks
+        ]
 
     def _load_cells(self, assignment: str) -> list[Any]:
         """All cells of an assignment with a grade or a comment, by one question. The session

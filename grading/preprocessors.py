@@ -19,8 +19,18 @@ from bs4 import BeautifulSoup
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat.notebooknode import NotebookNode
 from nbgrader import utils
-from nbgrader.api import BaseCell, Comment, Grade, Gradebook
+from nbgrader.api import (
+    Assignment,
+    BaseCell,
+    Comment,
+    Grade,
+    Gradebook,
+    Notebook,
+    SubmittedAssignment,
+    SubmittedNotebook,
+)
 from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
+from sqlalchemy import Select, bindparam, select, update
 
 from grading import repair, report
 from grading.outcome import Outcome
@@ -110,38 +120,60 @@ class GradeChecks(NbGraderPreprocessor):
 
 
 class SaveGrades(SaveAutoGrades):
-    """nbgrader's own, with one question and one commit a notebook instead of one each a cell."""
+    """nbgrader's own, with two questions and one commit a notebook instead of one each a cell."""
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         about = resources["nbgrader"]
+        self._changed: dict[type, list[dict[str, Any]]] = {Grade: [], Comment: []}
         with Gradebook(about["db_url"]) as gradebook:
-            notebook = gradebook.find_submission_notebook(
-                about["notebook"], about["assignment"], about["student"]
-            )
-            self._grades = _by_cell(gradebook, Grade, notebook.id)
-            self._comments = _by_cell(gradebook, Comment, notebook.id)
+            self._grades = _by_cell(gradebook, about, Grade, Grade.manual_score)
+            self._comments = _by_cell(gradebook, about, Comment, Comment.auto_comment)
             for number, cell in enumerate(nb.cells):
                 self.preprocess_cell(cell, resources, number)
+            for table, rows in self._changed.items():
+                if rows:
+                    gradebook.db.execute(update(table), rows)
             gradebook.db.commit()
         return nb, resources
 
     def _add_score(self, cell: NotebookNode, resources: dict) -> None:
-        grade = self._grades[cell.metadata.nbgrader["grade_id"]]
-        grade.auto_score, _ = utils.determine_grade(cell, self.log)
-        by_hand = grade.manual_score is not None  # to be looked at again
-        grade.needs_manual_grade = by_hand or grade.auto_score is None
+        number, by_hand = self._grades[cell.metadata.nbgrader["grade_id"]]
+        score, _ = utils.determine_grade(cell, self.log)
+        again = by_hand is not None or score is None  # to be looked at
+        row = {"id": number, "auto_score": score, "needs_manual_grade": again}
+        self._changed[Grade].append(row)
 
     def _add_comment(self, cell: NotebookNode, resources: dict) -> None:
         marks = cell.metadata.nbgrader
+        number, before = self._comments[marks["grade_id"]]
         same = marks.get("checksum") == utils.compute_checksum(cell) and not utils.is_task(cell)
-        self._comments[marks["grade_id"]].auto_comment = "No response." if same else None
+        comment = "No response." if same else None
+        if comment != before:
+            self._changed[Comment].append({"id": number, "auto_comment": comment})
 
 
-def _by_cell(gradebook: Gradebook, kind: type, notebook: str) -> dict[str, Any]:
-    """Grades or comments of a submitted notebook, by the names of their cells."""
-    found = gradebook.db.query(kind, BaseCell.name).select_from(kind)
-    found = found.join(BaseCell, BaseCell.id == kind.cell_id)
-    return {name: item for item, name in found.filter(kind.notebook_id == notebook)}
+def _by_cell(
+    gradebook: Gradebook, about: Mapping[str, str], kind: type, column: Any
+) -> dict[str, tuple[str, Any]]:
+    """Cell -> id and this column of the grade or comment that it has in a submitted notebook."""
+    place = {name: about[name] for name in ("notebook", "assignment", "student")}
+    found = gradebook.db.execute(_cells_of_notebook(kind, column), place)
+    return {name: (number, value) for name, number, value in found}
+
+
+@cache
+def _cells_of_notebook(kind: type, column: Any) -> Select:
+    return (
+        select(BaseCell.name, kind.id, column)
+        .join(BaseCell, BaseCell.id == kind.cell_id)
+        .join(SubmittedNotebook, SubmittedNotebook.id == kind.notebook_id)
+        .join(SubmittedAssignment, SubmittedAssignment.id == SubmittedNotebook.assignment_id)
+        .join(Notebook, Notebook.id == SubmittedNotebook.notebook_id)
+        .join(Assignment, Assignment.id == SubmittedAssignment.assignment_id)
+        .where(Notebook.name == bindparam("notebook"))
+        .where(Assignment.name == bindparam("assignment"))
+        .where(SubmittedAssignment.student_id == bindparam("student"))
+    )
 
 
 def plain_markdown(source: str, attachments: Mapping[str, Any]) -> str:

@@ -32,7 +32,9 @@ def clean(text: str, longest: int = MAX_TEXT, lines: bool = False) -> str:
     """
     if not lines:
         text = " ".join(text.splitlines())
-    text = "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text[: longest + 1])
+    text = text[: longest + 1]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
     return text if len(text) <= longest else text[:longest] + " ... (cut)"
 
 

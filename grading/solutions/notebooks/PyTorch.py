@@ -204,7 +204,7 @@ def step_model(model, optimizer, x, y):
 # %%
 losses = {"functional": [], "module": [], "sequential": []}
 optimizers = {m: torch.optim.SGD(m.parameters(), lr=0.02) for m in (module, sequential)}
-for step in tqdm(range(12 if SMOKE else 120), file=sys.stdout):
+for step in tqdm(range(4 if SMOKE else 120), file=sys.stdout):
     rows = torch.arange(step * 64, (step + 1) * 64) % len(x)
     losses["functional"].append(step_functional(params, x[rows], y[rows], lr=0.02))
     for name, m in (("module", module), ("sequential", sequential)):
@@ -465,7 +465,7 @@ plt.show()
 # A narrow network and a few epochs: a minute or two on a graphics card, some minutes on two processor cores. It saves as it goes. If you interrupt it (the stop button), the cell continues from there when you run it again. Once it has finished, running the cell again only loads the result. To start afresh delete the file, or give it another name.
 
 # %%
-WIDTH, EPOCHS, NUM_TRAIN = (8, 2, 640) if SMOKE else (16, 4, 49000)
+WIDTH, EPOCHS, NUM_TRAIN = (4, 2, 640) if SMOKE else (16, 4, 49000)
 folder = Path("../checkpoints")
 short_run = folder / ("smoke" if SMOKE else "short") / "resnet18.safetensors"
 some = dict(data, X_train=data["X_train"][:NUM_TRAIN], y_train=data["y_train"][:NUM_TRAIN])
