@@ -56,13 +56,14 @@ def configure(c: Any, root: Path | str) -> None:
         "nbgrader.preprocessors.OverwriteCells",
         "nbgrader.preprocessors.CheckCellMetadata",
     ]
-    # GradeChecks stands for Execute, SaveGrades for SaveAutoGrades. The list of repairs goes in
-    # last, when every cell that is looked up by its place has been.
+    # GradeChecks stands for Execute, SaveGrades for SaveAutoGrades, LatePenalties for
+    # AssignLatePenalties. The list of repairs goes in last, when every cell that is looked up
+    # by its place has been.
     c.Autograde.autograde_preprocessors = [
         "grading.preprocessors.GradeChecks",
         "nbgrader.preprocessors.LimitOutput",
-        "grading.preprocessors.SaveGrades",
-        "nbgrader.preprocessors.AssignLatePenalties",
+        "grading.scores.SaveGrades",
+        "grading.scores.LatePenalties",
         "grading.preprocessors.ShowRepairs",
     ]
     c.NotebookExporter.optimistic_validation = True  # once a notebook, not after each of these

@@ -1,8 +1,8 @@
 """What nbgrader runs of ours: no line of a student's code is executed in its process.
 
-`CleanNotebook` stands for nbgrader's ClearOutput, `GradeChecks` for its Execute, and `SaveGrades`
-for its SaveAutoGrades. The two functions at the end are the hooks before and after a submission's
-notebooks are converted.
+`CleanNotebook` stands for nbgrader's ClearOutput, `GradeChecks` for its Execute, and what is in
+`scores.py` for what writes to the gradebook. The two functions at the end are the hooks before and
+after a submission's notebooks are converted.
 """
 
 from __future__ import annotations
@@ -19,20 +19,10 @@ from bs4 import BeautifulSoup
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat.notebooknode import NotebookNode
 from nbgrader import utils
-from nbgrader.api import (
-    Assignment,
-    BaseCell,
-    Comment,
-    Grade,
-    Gradebook,
-    Notebook,
-    SubmittedAssignment,
-    SubmittedNotebook,
-)
-from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
-from sqlalchemy import Select, bindparam, select, update
+from nbgrader.api import Gradebook
+from nbgrader.preprocessors import NbGraderPreprocessor
 
-from grading import repair, report
+from grading import repair, report, scores
 from grading.outcome import Outcome
 from grading.outputs import Budget, clean_outputs
 from grading.store import Store, write_atomically
@@ -119,63 +109,6 @@ class GradeChecks(NbGraderPreprocessor):
         cell.outputs = nbformat.from_dict(outputs)
 
 
-class SaveGrades(SaveAutoGrades):
-    """nbgrader's own, with two questions and one commit a notebook instead of one each a cell."""
-
-    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
-        about = resources["nbgrader"]
-        self._changed: dict[type, list[dict[str, Any]]] = {Grade: [], Comment: []}
-        with Gradebook(about["db_url"]) as gradebook:
-            self._grades = _by_cell(gradebook, about, Grade, Grade.manual_score)
-            self._comments = _by_cell(gradebook, about, Comment, Comment.auto_comment)
-            for number, cell in enumerate(nb.cells):
-                self.preprocess_cell(cell, resources, number)
-            for table, rows in self._changed.items():
-                if rows:
-                    gradebook.db.execute(update(table), rows)
-            gradebook.db.commit()
-        return nb, resources
-
-    def _add_score(self, cell: NotebookNode, resources: dict) -> None:
-        number, by_hand = self._grades[cell.metadata.nbgrader["grade_id"]]
-        score, _ = utils.determine_grade(cell, self.log)
-        again = by_hand is not None or score is None  # to be looked at
-        row = {"id": number, "auto_score": score, "needs_manual_grade": again}
-        self._changed[Grade].append(row)
-
-    def _add_comment(self, cell: NotebookNode, resources: dict) -> None:
-        marks = cell.metadata.nbgrader
-        number, before = self._comments[marks["grade_id"]]
-        same = marks.get("checksum") == utils.compute_checksum(cell) and not utils.is_task(cell)
-        comment = "No response." if same else None
-        if comment != before:
-            self._changed[Comment].append({"id": number, "auto_comment": comment})
-
-
-def _by_cell(
-    gradebook: Gradebook, about: Mapping[str, str], kind: type, column: Any
-) -> dict[str, tuple[str, Any]]:
-    """Cell -> id and this column of the grade or comment that it has in a submitted notebook."""
-    place = {name: about[name] for name in ("notebook", "assignment", "student")}
-    found = gradebook.db.execute(_cells_of_notebook(kind, column), place)
-    return {name: (number, value) for name, number, value in found}
-
-
-@cache
-def _cells_of_notebook(kind: type, column: Any) -> Select:
-    return (
-        select(BaseCell.name, kind.id, column)
-        .join(BaseCell, BaseCell.id == kind.cell_id)
-        .join(SubmittedNotebook, SubmittedNotebook.id == kind.notebook_id)
-        .join(SubmittedAssignment, SubmittedAssignment.id == SubmittedNotebook.assignment_id)
-        .join(Notebook, Notebook.id == SubmittedNotebook.notebook_id)
-        .join(Assignment, Assignment.id == SubmittedAssignment.assignment_id)
-        .where(Notebook.name == bindparam("notebook"))
-        .where(Assignment.name == bindparam("assignment"))
-        .where(SubmittedAssignment.student_id == bindparam("student"))
-    )
-
-
 def plain_markdown(source: str, attachments: Mapping[str, Any]) -> str:
     """Markdown without HTML; without links, where one would run a script or cannot be shown."""
     source = TAG.sub("< ", source)
@@ -252,6 +185,7 @@ def repair_submission(assignment: str, student: str, notebooks: list[str]) -> No
     repair.settle(folder, released, course / "originals" / name, record(course, name))
     _failed.discard(folder)
     _found.clear()
+    scores.forget()
     # nbgrader listed the notebooks before it called us: those that came back belong to them.
     notebooks[:] = sorted(str(path) for path in folder.glob("*.ipynb"))
 
@@ -279,11 +213,8 @@ def _places(resources: dict, converter) -> tuple[Path, str]:
     return _course(converter) / "release" / about["assignment"], about["notebook"]
 
 
-def _course(part) -> Path:
-    """The course folder, from the converter that the exporter of a preprocessor belongs to."""
-    while part is not None and getattr(part, "coursedir", None) is None:
-        part = part.parent
-    return Path(part.coursedir.root)
+def _course(exporter: Any) -> Path:
+    return Path(scores.converter(exporter).coursedir.root)
 
 
 def _released_sources(folder: Path, notebook: str) -> frozenset[str]:

@@ -32,7 +32,7 @@ INDEPENDENT = (
     "classroom.py", "cluster.py", "connection.py", "doctor.py", "evidence.py", "examples.py",
     "feedback.py", "gradebook.py", "graders.py", "grades.py", "machine.py",
     "nbgrader_config.py", "outputs.py", "preprocessors.py", "repair.py", "repair_notebook.py",
-    "report.py", "session.py", "similar.py", "store.py", "sweep.py", "zip_collect.py",
+    "report.py", "scores.py", "session.py", "similar.py", "store.py", "sweep.py", "zip_collect.py",
 )  # fmt: skip
 
 

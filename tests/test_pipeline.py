@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import nbformat
 import pytest
 import small_course
 from nbgrader import utils
+from nbgrader.api import Gradebook
 
 from grading import (
     classroom,
@@ -282,6 +284,52 @@ def test_shares_of_a_class_make_one_gradebook(tmp_path, monkeypatch):
     with sqlite3.connect(course / "gradebook.db") as book:
         plan = "EXPLAIN QUERY PLAN SELECT * FROM grade WHERE notebook_id = 'x'"
         assert "USING INDEX" in book.execute(plan).fetchone()[3]
+
+
+@slow
+def test_penalties_of_who_is_late(tmp_path, monkeypatch):
+    """Does nbgrader's penalty fall on late notebooks alone, and go with a later due date; and is a
+    grade by hand kept, and to be looked at again, when a submission is graded anew?"""
+    monkeypatch.delenv("CS231N_DB_URL", raising=False)
+    course = small_course.write_course(tmp_path / "course")
+    with (course / "nbgrader_config.py").open("a") as config:
+        config.write('get_config().LateSubmissionPlugin.penalty_method = "zero"\n')
+    small_course.must(small_course.nbgrader(course, "generate_assignment", "assignment2"))
+    for student, handed_in in (("early", "2026-01-01 12:00:00"), ("late", "2026-01-03 12:00:00")):
+        place = course / "submitted" / student / "assignment2"
+        for name, content in small_course.files(layers=f"# {student}\n").items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text(content)
+        (place / "timestamp.txt").write_text(f"{handed_in} UTC")
+    small_course.fill_store(course)
+    url = f"sqlite:///{course}/gradebook.db"
+
+    def grade_by(due: str) -> dict[str, dict[str, float]]:
+        with Gradebook(url, "cs231n") as book:
+            book.update_or_create_assignment("assignment2", duedate=due)
+        shutil.rmtree(course / "autograded", ignore_errors=True)
+        assert classroom.autograde(course, 1) == 0
+        with Gradebook(url, "cs231n") as book:
+            return {
+                student: {
+                    n.name: n.late_submission_penalty
+                    for n in book.find_submission("assignment2", student).notebooks
+                }
+                for student in ("early", "late")
+            }
+
+    found = grade_by("2026-01-02 12:00:00 UTC")
+    assert found["early"] == {"FullyConnectedNets": None, "Dropout": None}
+    with Gradebook(url, "cs231n") as book:
+        scores = {n.name: n.score for n in book.find_submission("assignment2", "late").notebooks}
+        assert found["late"] == scores and all(scores.values())
+        grade = book.find_grade("relu_forward", "FullyConnectedNets", "assignment2", "late")
+        grade.manual_score, grade.needs_manual_grade = 0.25, False
+        book.db.commit()
+    assert grade_by("2026-01-04 12:00:00 UTC")["late"] == found["early"]
+    with Gradebook(url, "cs231n") as book:
+        grade = book.find_grade("relu_forward", "FullyConnectedNets", "assignment2", "late")
+        assert grade.score == 0.25 and grade.needs_manual_grade
 
 
 @fast
