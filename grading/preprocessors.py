@@ -185,7 +185,6 @@ def repair_submission(assignment: str, student: str, notebooks: list[str]) -> No
     repair.settle(folder, released, course / "originals" / name, record(course, name))
     _failed.discard(folder)
     _found.clear()
-    scores.forget()
     # nbgrader listed the notebooks before it called us: those that came back belong to them.
     notebooks[:] = sorted(str(path) for path in folder.glob("*.ipynb"))
 

@@ -39,9 +39,12 @@ class SaveGrades(SaveAutoGrades):
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         about = resources["nbgrader"]
+        if _is_nth(0, about, self.parent):  # of the last submission nothing stays
+            _scores.clear()
+            _comments.clear()
         for number, cell in enumerate(nb.cells):
             self.preprocess_cell(cell, resources, number)
-        if _is_last(about, self.parent):
+        if _is_nth(-1, about, self.parent):
             with Gradebook(about["db_url"]) as gradebook:
                 _save(gradebook, about)
         return nb, resources
@@ -106,7 +109,7 @@ class LatePenalties(AssignLatePenalties):
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         about = resources["nbgrader"]
-        if _is_last(about, self.parent):
+        if _is_nth(-1, about, self.parent):
             for notebook in self._may_be_late(about):
                 super().preprocess(nb, {**resources, "nbgrader": {**about, "notebook": notebook}})
         return nb, resources
@@ -123,9 +126,9 @@ class LatePenalties(AssignLatePenalties):
             ]
 
 
-def _is_last(about: Mapping[str, str], exporter: Any) -> bool:
-    """Whether this notebook is the last of its submission."""
-    return Path(converter(exporter).notebooks[-1]).stem == about["notebook"]
+def _is_nth(number: int, about: Mapping[str, str], exporter: Any) -> bool:
+    """Whether this is its submission's notebook of that number: 0 is the first, -1 the last."""
+    return Path(converter(exporter).notebooks[number]).stem == about["notebook"]
 
 
 def converter(part: Any) -> BaseConverter:
@@ -133,9 +136,3 @@ def converter(part: Any) -> BaseConverter:
     while not isinstance(part, BaseConverter):
         part = part.parent
     return part
-
-
-def forget() -> None:
-    """Another submission comes: what was not written of the last one never will be."""
-    _scores.clear()
-    _comments.clear()

@@ -38,6 +38,14 @@ from grading.zip_collect import student_id
 
 slow = pytest.mark.slow
 fast = pytest.mark.fast
+FAILING_HOOK = """
+from grading.preprocessors import repair_submission
+def hook(assignment, student, notebooks):
+    if "bob" in notebooks[0]:
+        raise OSError("no repair")
+    repair_submission(assignment, student, notebooks)
+get_config().Autograde.pre_convert_hook = hook
+"""
 
 
 @pytest.fixture(scope="module")
@@ -330,6 +338,30 @@ def test_penalties_of_who_is_late(tmp_path, monkeypatch):
     with Gradebook(url, "cs231n") as book:
         grade = book.find_grade("relu_forward", "FullyConnectedNets", "assignment2", "late")
         assert grade.score == 0.25 and grade.needs_manual_grade
+
+
+@slow
+def test_nobody_gets_the_points_of_another(tmp_path, monkeypatch):
+    """Where the repair of a submission fails, which nbgrader passes over, and a notebook is not
+    there: does it get nothing, and not what the last student's had?"""
+    monkeypatch.delenv("CS231N_DB_URL", raising=False)
+    course = small_course.write_course(tmp_path / "course")
+    with (course / "nbgrader_config.py").open("a") as config:
+        config.write(FAILING_HOOK)
+    small_course.must(small_course.nbgrader(course, "generate_assignment", "assignment2"))
+    for student in ("ann", "bob"):
+        place = course / "submitted" / student / "assignment2"
+        for name, content in small_course.files(layers=f"# {student}\n").items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text(content)
+    (place / "FullyConnectedNets.ipynb").unlink()
+    small_course.fill_store(course)
+    assert classroom.autograde(course, 1) == 0
+    with Gradebook(f"sqlite:///{course}/gradebook.db", "cs231n") as book:
+        ann, bob = (book.find_submission("assignment2", student) for student in ("ann", "bob"))
+        scores = {s.student_id: {n.name: n.score for n in s.notebooks} for s in (ann, bob)}
+    assert all(scores["ann"].values())
+    assert scores["bob"] == {"FullyConnectedNets": 0.0, "Dropout": scores["ann"]["Dropout"]}
 
 
 @fast
