@@ -76,13 +76,18 @@ class OneConnection(api.Gradebook):
         return self._known(super().find_graded_cell, name, notebook, assignment)
 
     def _known(self, find: Callable[..., Any], *place: str) -> Any:
-        key = (str(self.engine.url), find.__name__, *place)
-        if key not in self._kept:
-            self._kept[key] = found = find(*place)
+        found = self._once(find, *place)
+        if found in self.db:  # asked for just now; it outlives the session: its columns are loaded
             whole = isinstance(found, api.Notebook)
             cells = [*found._base_cells, *found.source_cells] if whole else []
             for item in (found, *cells):
-                self.db.expunge(item)  # it outlives the session: all its columns are loaded
+                self.db.expunge(item)
+        return found
+
+    def _once(self, find: Callable[..., Any], *place: str) -> Any:
+        key = (str(self.engine.url), find.__name__, *place)
+        if key not in self._kept:
+            self._kept[key] = find(*place)
         return self._kept[key]
 
     def _whole_notebook(self, name: str, assignment: str) -> Any:
@@ -94,9 +99,7 @@ class OneConnection(api.Gradebook):
         for everybody, are asked for once."""
         if "timestamp" in kwargs:
             kwargs["timestamp"] = utils.parse_utc(kwargs["timestamp"])
-        place = (str(self.engine.url), "graded and commented", assignment)
-        if place not in self._kept:
-            self._kept[place] = self._graded_and_commented(assignment)
+        cells = self._once(self._graded_and_commented, assignment)
         try:
             submission = api.SubmittedAssignment(
                 assignment=self.find_assignment(assignment),
@@ -104,7 +107,7 @@ class OneConnection(api.Gradebook):
                 **kwargs,
             )
             grades, comments = [], []
-            for notebook, graded, commented in self._kept[place]:
+            for notebook, graded, commented in cells:
                 submitted = api.SubmittedNotebook(
                     id=api.new_uuid(), notebook_id=notebook, assignment=submission
                 )

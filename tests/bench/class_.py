@@ -308,7 +308,7 @@ def growth(lines: list[Line], over: int = OVER) -> float:
 
 def gradebook_ratio(empty: Path, solved: Path, students: int, rounds: int) -> Figure:
     """Processor seconds of a submission in nbgrader's part alone, its outcomes being stored: as
-    nbgrader does it, against ours with one connection, one commit a notebook and fewer
+    nbgrader does it, against ours with one connection, one commit for all grades and fewer
     validations."""
     plain = repr(
         [
