@@ -11,6 +11,7 @@ import math
 import re
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from cs231n.hardware import (
     pick_precision,
     pick_winograd,
 )
-from cs231n.images import augment, normalize, to_tensor
+from cs231n.images import GROWTH, augment, normalize, shrink, to_tensor
 from cs231n.training import make_optimizer, take_step
 
 # width: (images seen in training, accuracy on CIFAR-10's test set), rising. Commands and logs of
@@ -80,10 +81,11 @@ def expected_accuracy(width, images):
     return float(np.interp(math.log(max(1, images)), np.log(seen), reached))
 
 
-def images_per_second(width, data, batch_size, seconds):
+def images_per_second(width, data, batch_size, seconds, progressive=False):
     """Measure images a second of a network of this width, in training and in evaluation.
 
-    At least two steps and one batch are timed, however long they take, after one to warm up.
+    At least two steps and one batch are timed, however long they take, after one to warm up. Of a
+    progressive run it is the mean over all its sizes.
     """
     keep_freed_memory()
     device = pick_device()
@@ -97,23 +99,28 @@ def images_per_second(width, data, batch_size, seconds):
     images = to_tensor(batch).to(device)
     labels = torch.as_tensor(data["y_train"][:batch_size]).long().to(device)
 
-    def step():
-        x = normalize(augment(images), layout)
+    def step(part):
+        side = round(part * batch.shape[1])
+        x = shrink(normalize(augment(images), layout), side, layout)
         take_step(model, optimizer, x, labels, 0.1, precision, winograd).tolist()
 
-    model.train()
-    speeds = []
-    for work, times in ((step, 2), (lambda: predict_scores(model, batch), 1)):
+    def seconds_of_one(work, times, seconds):
         work()
         done, start = 0, time.monotonic()
         while done < times or time.monotonic() - start < seconds:
             work()
             done += 1
-        speeds.append(done * len(batch) / (time.monotonic() - start))
-    return tuple(speeds)
+        return (time.monotonic() - start) / (done * len(batch))
+
+    model.train()
+    growth = GROWTH if progressive else ((1.0, 1.0),)
+    trained = sum(
+        share * seconds_of_one(partial(step, part), 2, share * seconds) for share, part in growth
+    )
+    return 1 / trained, 1 / seconds_of_one(lambda: predict_scores(model, batch), 1, seconds)
 
 
-def make_plan(data, deadline, batch_size=128, widths=None, passes=1):
+def make_plan(data, deadline, batch_size=128, widths=None, passes=1, progressive=False):
     """Return the plan of the highest expected accuracy that ends by `deadline`.
 
     Each width is measured, all of them in `MEASURING` of the time.
@@ -123,6 +130,7 @@ def make_plan(data, deadline, batch_size=128, widths=None, passes=1):
         deadline: the end, on the clock of `time.monotonic`, with the evaluation on test images.
         widths: the widths to choose from, by default those that runs were measured of.
         passes: evaluations of each image at the end, 2 with mirror images.
+        progressive: whether the run begins with smaller images.
 
     Raises:
         ValueError: if the time is too short for any training.
@@ -141,7 +149,7 @@ def make_plan(data, deadline, batch_size=128, widths=None, passes=1):
             if 3 * batch_size / trained * (width / narrower) ** 2 > HOPELESS * budget:
                 break
         seconds = MEASURING * budget / len(widths)
-        speeds = images_per_second(width, data, batch_size, seconds)
+        speeds = images_per_second(width, data, batch_size, seconds, progressive)
         plans[width] = _plan(width, *speeds, data, deadline - RESERVE * budget, passes), speeds
     width = max(plans, key=lambda width: plans[width][0].expected)
     best = _plan(width, *plans[width][1], data, deadline - RESERVE * budget, passes)

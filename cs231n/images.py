@@ -4,6 +4,8 @@ They travel as uint8, (N, 32, 32, 3) in NumPy as `load_CIFAR10` gives them. `nor
 one place where they become what a network sees, in training, in prediction and in grading.
 """
 
+import itertools
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,8 @@ from cs231n.data_utils import cifar10_folder, load_CIFAR10
 
 MEAN = (0.4914, 0.4822, 0.4465)  # of CIFAR-10's training pixels, for red, green, blue
 STD = (0.2470, 0.2435, 0.2616)
+# Of a progressive run, such a share of the steps has images with such a share of the side.
+GROWTH = ((0.3, 0.5), (0.3, 0.75), (0.4, 1.0))
 
 
 def load_images(num_training=49000, num_validation=1000):
@@ -51,8 +55,8 @@ def normalize(images, layout=torch.channels_last):
     return (images / 255 - mean) / std
 
 
-def augment(images, padding=4):
-    """Shift each image by up to `padding` pixels, and mirror half of them.
+def augment(images, padding=4, mirrored=None):
+    """Shift each image by up to `padding` pixels, and mirror half of them, or those `mirrored`.
 
     The whole batch at once, so no worker processes are needed: nothing can hang, and memory
     stays flat. Shape and dtype are kept; pixels from outside are black.
@@ -61,8 +65,38 @@ def augment(images, padding=4):
     windows = F.pad(images, (padding,) * 4).unfold(2, H, 1).unfold(3, W, 1)  # a view, no copy
     top, left = torch.randint(2 * padding + 1, (2, N), device=images.device)
     images = windows[torch.arange(N, device=images.device), :, top, left]  # (N, 3, H, W)
-    mirrored = torch.rand(N, 1, 1, 1, device=images.device) < 0.5
-    return torch.where(mirrored, images.flip(3), images)
+    if mirrored is None:
+        mirrored = torch.rand(N, device=images.device) < 0.5
+    return torch.where(mirrored.view(N, 1, 1, 1), images.flip(3), images)
+
+
+def mirrored_in(epoch, N, seed):
+    """Return which of N images are mirrored in an epoch: half of them, in the next the others.
+
+    So each two epochs have every image both ways, which chance alone has not (Jordan, 2404.00498,
+    section 3.6).
+    """
+    drawn = torch.rand(N, generator=torch.Generator().manual_seed(seed)) < 0.5
+    return drawn ^ (epoch % 2 == 1)
+
+
+def side_at(done, side):
+    """Return the side of a progressive run's images, of `side` at its end, after a share `done`."""
+    ends = itertools.accumulate(share for share, _ in GROWTH)
+    begun = sum(done >= end for end in ends)
+    return round(side * GROWTH[min(begun, len(GROWTH) - 1)][1])
+
+
+def shrink(x, side, layout=torch.channels_last):
+    """Make images (N, 3, H, W), floating point, smaller: (N, 3, side, side), blurred as it needs.
+
+    A network learns from small ones first what it can learn from them, in a part of the time
+    (Howard in DAWNBench, 2018: progressive resizing).
+    """
+    if x.shape[-1] == side:
+        return x
+    x = F.interpolate(x, (side, side), mode="bilinear", antialias=True)
+    return x.contiguous(memory_format=layout)
 
 
 def shuffled(N, seed, epoch):

@@ -32,6 +32,7 @@ def arguments_of(arguments):
         "--checkpoint", type=Path, default=Path("checkpoints/resnet18_cifar10.safetensors")
     )
     for name, text in (
+        ("--progressive", "begin with smaller images, which take less time"),
         ("--ema", "keep an average of the weights, and hand in that"),
         ("--flip", "at the end, test on images and mirror images together too"),
         ("--full-train", "train on all 50000 images, validate on none"),
@@ -74,7 +75,7 @@ def run(args, start):
         widths = (args.width,) if args.width else None
         deadline = start + budget.seconds_of(args.budget)
         plan = budget.kept_plan(args.checkpoint, args.budget, lambda: budget.make_plan(
-            data, deadline, args.batch_size, widths, 3 if args.flip else 1,
+            data, deadline, args.batch_size, widths, 3 if args.flip else 1, args.progressive,
         ))  # fmt: skip
         width, epochs, seconds = plan.width, plan.epochs, plan.seconds
         print(plan)
@@ -85,8 +86,8 @@ def run(args, start):
     history = training.train(
         model, data, epochs=epochs, batch_size=args.batch_size, lr=args.lr,
         weight_decay=args.weight_decay, label_smoothing=args.label_smoothing,
-        schedule=args.schedule, ema=args.ema, seed=args.seed, seconds=seconds,
-        compiled=args.compile, checkpoint=args.checkpoint,
+        progressive=args.progressive, schedule=args.schedule, ema=args.ema, seed=args.seed,
+        seconds=seconds, compiled=args.compile, checkpoint=args.checkpoint,
         tensorboard=args.checkpoint.with_suffix("") if args.tensorboard else None,
     )  # fmt: skip
     if distributed.rank() > 0:

@@ -28,7 +28,18 @@ from cs231n.hardware import (
     pick_precision,
     pick_winograd,
 )
-from cs231n.images import MEAN, STD, augment, load_images, normalize, shuffled, to_tensor  # noqa: F401
+from cs231n.images import (  # noqa: F401
+    MEAN,
+    STD,
+    augment,
+    load_images,
+    mirrored_in,
+    normalize,
+    shrink,
+    shuffled,
+    side_at,
+    to_tensor,
+)
 from cs231n.saving import (  # noqa: F401
     load_weights,
     require_room,
@@ -70,8 +81,8 @@ def make_optimizer(model, momentum, weight_decay):
 
 
 def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_decay=5e-4,
-          label_smoothing=0.1, augmented=True, schedule="one_cycle", ema=False, seed=0,
-          seconds=None, compiled=False, checkpoint=None, tensorboard=None,
+          label_smoothing=0.1, augmented=True, progressive=False, schedule="one_cycle",
+          ema=False, seed=0, seconds=None, compiled=False, checkpoint=None, tensorboard=None,
           progress=True):  # fmt: skip
     """Train `model` in place and return its history.
 
@@ -84,6 +95,7 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
         lr: the highest learning rate of the schedule.
         label_smoothing: share of each target spread over all classes (Szegedy, 1512.00567).
         augmented: whether to shift and mirror the training images.
+        progressive: whether the first part of the run has smaller images, as `side_at` says.
         schedule: "one_cycle" or "cosine".
         ema: whether validation, the checkpoint and, at the end, `model` get the moving average of
             the weights instead of the last ones.
@@ -102,7 +114,8 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
         to the end of the epoch, breaks left out: elapsed and cpu_seconds (of all threads).
 
     Raises:
-        ValueError: if the checkpoint was made with other settings, or a setting cannot be.
+        ValueError: if the checkpoint was made with other settings, a setting cannot be, or the
+            network does not take the smaller images of `progressive`.
         ImportError: if a TensorBoard log is wanted and the package is not installed.
         FloatingPointError: if the loss or the gradient is no longer finite.
         OSError: if there is no room for the checkpoint, or no compiler for `compiled`.
@@ -118,14 +131,16 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
     optimizer = make_optimizer(model, momentum, weight_decay)
     images, labels = to_tensor(data["X_train"]), torch.as_tensor(data["y_train"]).long()
     images, labels = images.to(device), labels.to(device)
+    if progressive:
+        _require_any_size(model, images.shape[-1])
     batch_size = min(batch_size, len(images))
     mine = part(batch_size)
     per_epoch = len(images) // batch_size
     run = {
         "settings": {"epochs": epochs, "batch_size": batch_size, "lr": lr, "momentum": momentum,
                      "weight_decay": weight_decay, "label_smoothing": label_smoothing,
-                     "augmented": augmented, "schedule": schedule, "ema": ema, "seed": seed,
-                     "images": len(images)},
+                     "augmented": augmented, "progressive": progressive,
+                     "schedule": schedule, "ema": ema, "seed": seed, "images": len(images)},
         "precision": from_first(pick_precision(device)), "step": 0,
         "steps": max(1, round(epochs * per_epoch)), "sums": torch.zeros(3), "seconds": 0.0,
         "spent": [0.0, 0.0],
@@ -147,14 +162,16 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
     bar = tqdm(total=run["steps"] * batch_size, initial=run["step"] * batch_size,
                unit=" images", unit_scale=True, disable=not progress or rank() > 0)  # fmt: skip
     start = start[0] - run["spent"][0], start[1] - run["spent"][1]  # of earlier sessions
-    saved, opened = time.monotonic(), (time.monotonic(), run["step"])
+    saved, side = time.monotonic(), None
     with bar, stop_requests() as requests:
         while run["step"] < run["steps"]:
             begun = time.monotonic()
             rate = SCHEDULES[schedule](run["step"], run["steps"], lr)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            x, y = _batch(images, labels, run["step"], mine, run["settings"], layout)
+            x, y = _batch(images, labels, run, mine, layout)
+            if x.shape[-1] != side:
+                side, opened = x.shape[-1], (begun, run["step"])
             model.train()
             run["sums"] += mean(take_step(forward, optimizer, x, y, label_smoothing,
                                           run["precision"], run["winograd"]))  # fmt: skip
@@ -200,16 +217,39 @@ def compile_model(model):
     return torch.compile(model)
 
 
-def _batch(images, labels, step, mine, settings, layout):
-    """Return this process's part of the batch of a step, as the network sees it, and its labels."""
+def _require_any_size(model, side):
+    """Raise ValueError if the network does not take the smallest images of a progressive run."""
+    small = side_at(0.0, side)
+    weight = next(model.parameters())
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, small, small, device=weight.device))
+    except RuntimeError as error:
+        raise ValueError(
+            f"progressive training begins with images of {small}x{small}, which this network does "
+            f"not take ({str(error).splitlines()[0]}): average over all positions before the last "
+            "layer, whatever their number, or train without it"
+        ) from None
+
+
+def _batch(images, labels, run, mine, layout):
+    """Return this process's part of the next batch, as the network sees it, and its labels."""
+    step, settings = run["step"], run["settings"]
     size, seed = settings["batch_size"], settings["seed"]
     epoch, i = divmod(step, len(images) // size)
-    rows = shuffled(len(images), seed, epoch)[i * size : (i + 1) * size].to(images.device)
+    rows = shuffled(len(images), seed, epoch)[i * size : (i + 1) * size]
+    mirrored = mirrored_in(epoch, len(images), seed)[rows].to(images.device)
+    rows = rows.to(images.device)
     torch.manual_seed(1_000_003 * seed + step)  # a resumed run draws the same
-    batch = augment(images[rows]) if settings["augmented"] else images[rows]
+    batch = images[rows]
+    if settings["augmented"]:
+        batch = augment(batch, mirrored=mirrored)
     if rank() > 0:
         torch.manual_seed(1_000_003 * seed + step + 2**40 * rank())  # dropout of its own
-    return normalize(batch[mine], layout), labels[rows[mine]]
+    x = normalize(batch[mine], layout)
+    if settings["progressive"]:
+        x = shrink(x, side_at(step / run["steps"], x.shape[-1]), layout)
+    return x, labels[rows[mine]]
 
 
 def take_step(forward, optimizer, x, y, label_smoothing, precision, winograd=False):
@@ -239,7 +279,11 @@ def _require_finite(figures, lr):
 
 
 def _fitting_steps(run, seconds, start, opened):
-    """Return how many steps the run can have to end in time, at the pace since `opened`."""
+    """Return how many steps the run can have to end in time, at the pace since `opened`.
+
+    That is when this session's images got their size. With larger ones to come there will be
+    fewer steps; that is seen once they are there.
+    """
     opened_at, first = opened
     session, elapsed = time.monotonic() - opened_at, time.monotonic() - start[0]
     if session < 0.1 * seconds and elapsed < seconds:

@@ -96,6 +96,23 @@ def test_a_width_that_was_never_measured_is_refused(data):
         budget.make_plan(data, time.monotonic() + 20, widths=(17,))
 
 
+def test_a_progressive_run_is_measured_at_all_its_sizes(monkeypatch, data):
+    """Are steps timed with images of 16, 24 and 32, and has the plan more epochs for it?"""
+    sides = set()
+
+    def step(model, optimizer, x, *_):
+        sides.add(x.shape[2])
+        time.sleep(x.shape[2] ** 2 / 32**2 * 0.05)
+        return torch.zeros(3)
+
+    monkeypatch.setattr(budget, "take_step", step)
+    whole, _ = budget.images_per_second(4, data, 16, 0.2)
+    assert sides == {32}
+    mean, _ = budget.images_per_second(4, data, 16, 0.2, progressive=True)
+    assert sides == {16, 24, 32}
+    assert 1.2 < mean / whole < 1 / (0.3 / 4 + 0.3 * 9 / 16 + 0.4)
+
+
 def test_an_interrupted_run_keeps_its_plan(tmp_path):
     """Is the plan made anew only where there is no run to go on with, or for another budget?"""
     path, made = tmp_path / "w.safetensors", []

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -152,7 +153,9 @@ def test_the_average_forgets_the_first_weights():
     assert not average.model.weight.requires_grad
 
 
-@pytest.mark.parametrize("change", [{"lr": 0.1}, {"epochs": 4}, {"seed": 1}, {"ema": True}])
+@pytest.mark.parametrize(
+    "change", [{"lr": 0.1}, {"epochs": 4}, {"seed": 1}, {"ema": True}, {"augmented": False}]
+)
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path, data, change):
     """Does going on with another setting raise an error that names it?"""
     path = tmp_path / "w.safetensors"
@@ -268,6 +271,91 @@ def test_a_run_without_enough_time_is_shorter_and_still_settles(data):
     assert time.monotonic() - start < 3
     assert history["elapsed"][-1] < 1.5
     assert 1 < len(history["loss"]) < 10_000 and history["lr"][-1] < 1e-3
+
+
+def any_size_net(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=4), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(4, 2),
+    )  # fmt: skip
+
+
+def test_a_progressive_run_has_smaller_images_first(data):
+    """Has a run of ten steps three with 16x16, three with 24x24 and four with the images' 32x32?"""
+    model, sides = any_size_net(), []
+    model.register_forward_pre_hook(
+        lambda module, args: sides.append(args[0].shape[2:]) if module.training else None
+    )
+    history = fit(model, data, epochs=2.5, progressive=True)
+    assert sides == [(16, 16)] * 3 + [(24, 24)] * 3 + [(32, 32)] * 4
+    assert history["val_acc"][-1] > 0.9
+
+
+def test_a_progressive_run_goes_on_to_the_same_weights(tmp_path, data):
+    """Does a run that a signal stops while images are small end just as an unbroken one?"""
+    unbroken, stopped = any_size_net(), any_size_net()
+    fit(unbroken, data, progressive=True)
+
+    def stop(module, args):
+        if module.training and args[0].shape[2] == 24:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    hook = stopped.register_forward_pre_hook(stop)
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        fit(stopped, data, checkpoint=path, progressive=True)
+    hook.remove()
+    resumed = any_size_net(seed=5)
+    fit(resumed, data, checkpoint=path, progressive=True)
+    for name, value in unbroken.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("slower, sides", [(1, [12, 12, 11]), (4, [6, 3, 3])])
+def test_a_progressive_run_without_enough_time_is_shorter(monkeypatch, data, slower, sides):
+    """Is it cut to what fits, as soon as its own pace tells, and does it end with whole images?"""
+    clock, taken = [0.0], []
+    monkeypatch.setattr(
+        training, "time", SimpleNamespace(monotonic=lambda: clock[0], process_time=lambda: 0.0)
+    )
+
+    def work(module, args):
+        if module.training:
+            taken.append(args[0].shape[2])
+            clock[0] += slower * (taken[-1] / 32) ** 2
+
+    model = any_size_net()
+    model.register_forward_pre_hook(work)
+    history = fit(model, data, epochs=10, progressive=True, seconds=20.0)
+    assert [taken.count(side) for side in (16, 24, 32)] == sides
+    assert history["elapsed"][-1] <= 20 + slower
+    assert history["lr"][-1] == pytest.approx(0, abs=1e-4)
+
+
+def test_a_network_of_one_size_cannot_be_progressive(data):
+    """Is it said that the network must take small images, and how?"""
+    with pytest.raises(ValueError, match="16x16.*average over all positions"):
+        fit(small_net(), data, progressive=True)
+
+
+def test_each_image_is_mirrored_in_every_second_epoch():
+    """Is about half mirrored in one epoch, the others in the next, and by another seed others?"""
+    first, second, third = (training.mirrored_in(epoch, 1000, seed=3) for epoch in range(3))
+    assert 400 < first.sum() < 600
+    assert torch.equal(second, ~first) and torch.equal(third, first)
+    assert not torch.equal(training.mirrored_in(0, 1000, seed=4), first)
+
+
+def test_a_shrunk_image_shows_the_same(data):
+    """Have the images half the side, in the same memory order, with the means of 2x2 about kept?"""
+    x = training.normalize(training.to_tensor(data["X_val"]))
+    small = training.shrink(x, 16)
+    assert small.shape == (32, 3, 16, 16)
+    assert small.is_contiguous(memory_format=torch.channels_last)
+    means = nn.functional.avg_pool2d(x, 2)
+    assert torch.corrcoef(torch.stack((small.flatten(), means.flatten())))[0, 1] > 0.95
+    assert training.shrink(x, 32) is x
 
 
 def test_training_without_a_compiler_is_refused(monkeypatch, data):

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 BEGIN, END = "<!-- runs: python -m tests.bench.runs -->\n", "<!-- end of runs -->"
-SWITCHES = ("width", "epochs", "lr", "ema", "flip", "schedule", "seed")
+SWITCHES = ("width", "epochs", "lr", "progressive", "ema", "flip", "schedule", "seed")
 DEFAULTS = {"lr": 0.1, "schedule": "one_cycle", "seed": 0}
 
 
@@ -28,7 +28,7 @@ def command(run):
     """Return the command that makes this run again."""
     words = ["python -m cs231n.train"]
     for name in SWITCHES:
-        value = run[name]
+        value = run.get(name, False)  # a switch that is younger than the run
         if value is True:
             words.append(f"--{name}")
         elif value is not False and DEFAULTS.get(name) != value:
