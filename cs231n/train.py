@@ -31,8 +31,11 @@ def arguments_of(arguments):
     parser.add_argument(
         "--checkpoint", type=Path, default=Path("checkpoints/resnet18_cifar10.safetensors")
     )
+    parser.add_argument(
+        "--progressive", action=argparse.BooleanOptionalAction,
+        help="begin with smaller images, which take less time (if the network takes them)",
+    )  # fmt: skip
     for name, text in (
-        ("--progressive", "begin with smaller images, which take less time"),
         ("--ema", "keep an average of the weights, and hand in that"),
         ("--flip", "at the end, test on images and mirror images together too"),
         ("--full-train", "train on all 50000 images, validate on none"),
@@ -70,6 +73,11 @@ def run(args, start):
     """Train, test, and write down what came of it. A budget counts from `start`."""
     data = training.load_images(*((50000, 0) if args.full_train else (args.num_training,)))
     width, epochs, seconds = args.width or 64, args.epochs or 10, None
+    if args.progressive is None:
+        reason = training.only_whole(ResNet18(width=8), data["X_train"].shape[1])
+        args.progressive = not reason
+        if reason:
+            print(f"Training would be faster with smaller images first, but {reason}.")
     name = "the stand-in data" if is_stand_in(cifar10_folder()) else "CIFAR-10"
     if args.budget:
         widths = (args.width,) if args.width else None

@@ -131,8 +131,8 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
     optimizer = make_optimizer(model, momentum, weight_decay)
     images, labels = to_tensor(data["X_train"]), torch.as_tensor(data["y_train"]).long()
     images, labels = images.to(device), labels.to(device)
-    if progressive:
-        _require_any_size(model, images.shape[-1])
+    if progressive and (reason := only_whole(model, images.shape[-1])):
+        raise ValueError(f"progressive training is not possible: {reason}")
     batch_size = min(batch_size, len(images))
     mine = part(batch_size)
     per_epoch = len(images) // batch_size
@@ -217,19 +217,19 @@ def compile_model(model):
     return torch.compile(model)
 
 
-def _require_any_size(model, side):
-    """Raise ValueError if the network does not take the smallest images of a progressive run."""
-    small = side_at(0.0, side)
-    weight = next(model.parameters())
+def only_whole(model, side):
+    """Return why the network takes images of this side alone, and none of half of it, or ""."""
+    small = torch.zeros(1, 3, side // 2, side // 2, device=next(model.parameters()).device)
     try:
         with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, small, small, device=weight.device))
+            model.eval()(small)
     except RuntimeError as error:
-        raise ValueError(
-            f"progressive training begins with images of {small}x{small}, which this network does "
-            f"not take ({str(error).splitlines()[0]}): average over all positions before the last "
-            "layer, whatever their number, or train without it"
-        ) from None
+        return (
+            f"this network does not take images of {side // 2}x{side // 2} "
+            f"({str(error).splitlines()[0]}); before the last layer, let it average over all "
+            "positions, however many there are"
+        )
+    return ""
 
 
 def _batch(images, labels, run, mine, layout):

@@ -312,7 +312,7 @@ def test_a_progressive_run_goes_on_to_the_same_weights(tmp_path, data):
         assert torch.equal(resumed.state_dict()[name], value), name
 
 
-@pytest.mark.parametrize("slower, sides", [(1, [12, 12, 11]), (4, [6, 3, 3])])
+@pytest.mark.parametrize("slower, sides", [(1, [12, 12, 10]), (4, [6, 2, 2])])
 def test_a_progressive_run_without_enough_time_is_shorter(monkeypatch, data, slower, sides):
     """Is it cut to what fits, as soon as its own pace tells, and does it end with whole images?"""
     clock, taken = [0.0], []
@@ -337,6 +337,7 @@ def test_a_network_of_one_size_cannot_be_progressive(data):
     """Is it said that the network must take small images, and how?"""
     with pytest.raises(ValueError, match="16x16.*average over all positions"):
         fit(small_net(), data, progressive=True)
+    assert training.only_whole(any_size_net(), 32) == ""
 
 
 def test_each_image_is_mirrored_in_every_second_epoch():

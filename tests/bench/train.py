@@ -6,7 +6,7 @@ up, then the median of the steps. Ways: `plain` is a loop as tutorials write it,
 `memory` adds that freed memory is kept; `channels` adds channels-last, and is what the trainer does
 on a processor without fast bfloat16; `bfloat16` adds mixed precision, and is left out on such a
 processor; `trainer` is the trainer's step, with Winograd's convolutions where this machine gains by
-them.
+them; `progressive` is the mean over a run of it that has smaller images first.
 """
 
 import argparse
@@ -15,10 +15,11 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 
 from tests.bench import Figure
 
-WAYS = ("plain", "memory", "channels", "bfloat16", "trainer")
+WAYS = ("plain", "memory", "channels", "bfloat16", "trainer", "progressive")
 WIDTH, BATCH = 64, 128
 
 
@@ -27,7 +28,8 @@ def figures(short):
     rounds = 1 if short else 3
     options = {"width": 16, "steps": 3} if short else {"width": WIDTH, "steps": 6}
     has_bfloat16 = _has_bfloat16()
-    ways = [way for way in WAYS if has_bfloat16 or way != "bfloat16"]
+    left_out = {*([] if has_bfloat16 else ["bfloat16"]), *(["progressive"] if short else [])}
+    ways = [way for way in WAYS if way not in left_out]
     found = [{way: _measure(way, **options) for way in ways} for _ in range(rounds)]
     wanted = {"trainer": 4.0 if has_bfloat16 and not short else None}
     text = f"batch {BATCH}, width {options['width']}, {rounds} rounds"
@@ -75,6 +77,7 @@ def _speed(way, width, steps):
 
     from cs231n import hardware, training
     from cs231n.classifiers.resnet import ResNet18
+    from cs231n.images import GROWTH
 
     torch.manual_seed(0)
     model, device = ResNet18(width=width), torch.device("cpu")
@@ -95,20 +98,27 @@ def _speed(way, width, steps):
     def evaluate():
         training.predict_scores(model, many)
 
-    def ours():
-        x = training.normalize(training.augment(images))
+    def ours(part=1.0):
+        x = training.shrink(training.normalize(training.augment(images)), round(32 * part))
         training.take_step(model, optimizer, x, labels, 0.1, precision, winograd)
 
     many = images.permute(0, 2, 3, 1).repeat(4, 1, 1, 1)[:500].contiguous().numpy()
     precision = torch.float32 if way == "channels" else hardware.pick_precision(device)
-    winograd = way == "trainer" and hardware.pick_winograd(device, precision)
+    winograd = way in ("trainer", "progressive") and hardware.pick_winograd(device, precision)
     step = {"plain": plain, "memory": plain, "evaluation": evaluate}.get(way, ours)
+    if way == "progressive":
+        return BATCH / sum(share * _seconds(partial(ours, part), steps) for share, part in GROWTH)
+    return (len(many) if way == "evaluation" else BATCH) / _seconds(step, steps)
+
+
+def _seconds(step, steps):
+    """The median seconds of a step, after two."""
     seconds = []
     for _ in range(2 + steps):
         start = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - start)
-    return (len(many) if way == "evaluation" else BATCH) / statistics.median(seconds[2:])
+    return statistics.median(seconds[2:])
 
 
 if __name__ == "__main__":

@@ -420,7 +420,7 @@ plt.show()
 # %% [markdown]
 # ## 3.2 Augmentation
 #
-# A truck is a truck if it stands four pixels to the left, or faces the other way. `augment` shifts each image by up to four pixels and mirrors half of them, anew in each epoch, so the network never sees quite the same image twice. It works on a whole batch at once. There are no worker processes that could hang.
+# A truck is a truck if it stands four pixels to the left, or faces the other way. `augment` shifts each image by up to four pixels, anew in each epoch, so the network never sees quite the same image twice, and mirrors half of them. In training it mirrors the other half in the next epoch, so that each image is soon seen both ways (Jordan, 2024). It works on a whole batch at once. There are no worker processes that could hang.
 
 # %%
 torch.manual_seed(1)
@@ -442,6 +442,7 @@ plt.show()
 # - **SGD with Nesterov momentum** and weight decay on kernels and matrices. Scales and shifts of batch norm, and biases, do not decay.
 # - **One cycle** (Smith, 2017): the learning rate climbs while the weights are still wild, stays high to explore, and falls to 0 to settle.
 # - **Averaged weights** (a switch, `ema=True`): the average over the last few hundred steps lies nearer to the middle of the valley whose walls the single steps run along. Validation and the file that you hand in then see the average.
+# - **Small images first** (a switch, `progressive=True`, which `python -m cs231n.train` sets for you): the first three tenths of the steps see images of 16x16, the next three tenths of 24x24, the rest whole ones. What a network learns first, it learns from small images as well, in a third of the time. Your `ResNet18` takes any size if it averages over all positions before its last layer. Validation images are always whole, so that accuracy is low until training images are whole too.
 # - **Label smoothing** (Szegedy et al., 2016): the target is 0.91 for the right class and 0.01 for each other, so scores need not grow without end.
 
 # %%
