@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from grading import judge
 from grading.checks import ALL
 from grading.checks.case import Case, Check
 from grading.outcome import Outcome
-from grading.overlay import submission_tree
+from grading.overlay import files_under_grading
 from grading.sealed import isolation, sandbox
 from grading.subject import Submission
 
@@ -41,21 +40,18 @@ def grade_submission(
     outcomes: dict[str, Outcome] = {}
     wanted = judge.by_name(names)
     groups = [[c for c in wanted if not c.torch], [c for c in wanted if c.torch]]
-    with tempfile.TemporaryDirectory(prefix="grade-") as folder:
-        tree = Path(folder) / "tree"
-        submission_tree(submission, tree)
-        isolation.readable_by_all(tree)  # sealed, it is read by another user
-        for checks in groups:
-            bound = sandbox.torch_limits(limits) if checks and checks[0].torch else limits
-            deadline = time.monotonic() + SUBMISSION_SECONDS
-            with Submission(tree, bound, level, submission, deadline) as subject:
-                for check in checks:
-                    if progress:
-                        progress(check.name)
-                    if time.monotonic() > deadline:
-                        outcomes[check.name] = out_of_time(check.name)
-                    else:
-                        outcomes[check.name] = _run(check, subject, entropy, outcomes)
+    files = files_under_grading(submission)
+    for checks in groups:
+        bound = sandbox.torch_limits(limits) if checks and checks[0].torch else limits
+        deadline = time.monotonic() + SUBMISSION_SECONDS
+        with Submission(files, bound, level, submission, deadline) as subject:
+            for check in checks:
+                if progress:
+                    progress(check.name)
+                if time.monotonic() > deadline:
+                    outcomes[check.name] = out_of_time(check.name)
+                else:
+                    outcomes[check.name] = _run(check, subject, entropy, outcomes)
     return {check.name: outcomes[check.name] for check in wanted}
 
 

@@ -8,9 +8,12 @@ read is capped.
 
 import errno
 import os
+import py_compile
 import re
 import stat
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -105,9 +108,7 @@ def solved_tree(out: Path) -> Path:
 
     Raises FileExistsError if `out/cs231n` is there, FileNotFoundError without the masters.
     """
-    _new_tree(out)
-    for name in TASK_FILES:
-        _write(out, name, (SOLUTIONS / name).read_bytes())
+    _write(out, given() | {name: (SOLUTIONS / name).read_bytes() for name in TASK_FILES})
     return out
 
 
@@ -117,15 +118,41 @@ def submission_tree(submission: Path, out: Path) -> Overlay:
     Raises FileExistsError if `out/cs231n` is there. A submission never makes this raise:
     what cannot be used is listed in the result.
     """
-    _new_tree(out)
     found = collect(submission)
-    for name in (*found.taken, *found.helpers):
-        _write(out, name, found.content[name])
-    for name in found.missing:
-        _write(out, name, pristine_stub(name))
+    _write(out, _overlaid(found))
     return Overlay(
         out, found.package, found.taken, found.missing, found.helpers, tuple(found.ignored)
     )
+
+
+def files_under_grading(submission: Path) -> dict[str, bytes]:
+    """The same tree as it is sent to a worker, by name: no folder is needed. The given modules
+    are there as Python compiles them too, which each of many workers need not do again."""
+    return _overlaid(collect(submission)) | compiled()
+
+
+@cache
+def given() -> dict[str, bytes]:
+    """The given modules, by name."""
+    return {name: (ROOT / name).read_bytes() for name in GIVEN if (ROOT / name).is_file()}
+
+
+@cache
+def compiled() -> dict[str, bytes]:
+    """The given modules as this Python compiles them, by the names where it looks for them.
+
+    It takes them as they are: nobody else writes into that folder.
+    """
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="compiled-") as folder:
+        _write(Path(folder), given())
+        for name in given():
+            path = py_compile.compile(
+                os.path.join(folder, name), dfile=name, doraise=True,
+                invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+            )  # fmt: skip
+            found[Path(path).relative_to(folder).as_posix()] = Path(path).read_bytes()
+    return found
 
 
 def pristine_stub(name: str) -> bytes:
@@ -170,6 +197,11 @@ def collect(submission: Path) -> Found:
     return Found(package, taken, missing, helpers, ignored, content)
 
 
+def _overlaid(found: Found) -> dict[str, bytes]:
+    stubs = {name: pristine_stub(name) for name in found.missing}
+    return given() | stubs | found.content
+
+
 def find_package(submission: Path) -> Path | None:
     """The folder `cs231n` of a submission, or None.
 
@@ -189,18 +221,13 @@ def find_package(submission: Path) -> Path | None:
     return best
 
 
-def _new_tree(out: Path) -> None:
+def _write(out: Path, files: dict[str, bytes]) -> None:
     if (out / "cs231n").exists():
         raise FileExistsError(f"{out / 'cs231n'} is there already: give an empty folder")
-    for name in GIVEN:
-        if (ROOT / name).is_file():
-            _write(out, name, (ROOT / name).read_bytes())
-
-
-def _write(out: Path, name: str, data: bytes) -> None:
-    path = out / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    for name, data in files.items():
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
 
 
 def _within(package: Path, name: str) -> Path:
@@ -334,8 +361,7 @@ def _beside(package: Path) -> list[Ignored]:
 
 
 def _same_as_given(path: Path, name: str) -> bool:
-    given = ROOT / name
-    return given.is_file() and _read(path) == given.read_bytes()
+    return _read(path) == given().get(name)
 
 
 def _scan(folder: Path) -> list[os.DirEntry]:

@@ -6,7 +6,7 @@ import importlib
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -109,6 +109,8 @@ class ThisProcess:
 class Submission:
     """A tree with a student's `cs231n`, in a child that is started when it is first asked.
 
+    The tree is a folder, or the files that one would hold, by name.
+
     A child that is lost (killed, hung, ended) costs the case that it was asked and those after it
     in the same check; the next check gets a fresh one. What never ends is waited for once: a
     module that kills or hangs whoever imports it, and a function that hung in its own check, which
@@ -119,7 +121,7 @@ class Submission:
 
     def __init__(
         self,
-        tree: Path,
+        tree: Path | Mapping[str, bytes],
         limits: sandbox.Limits,
         level: str,
         folder: Path,

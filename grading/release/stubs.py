@@ -1,12 +1,14 @@
 """Task files without their solutions: each region becomes one NotImplementedError."""
 
 import ast
+from functools import cache
 
 from grading.checks import ALL
 from grading.overlay import SOLUTIONS
 from grading.release.markers import MarkerError, Region, regions, replace
 
 
+@cache
 def build_stub(name: str) -> str:
     """The unwritten form of the task file `name` (`cs231n/layers.py`), from its master.
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,16 +88,19 @@ class Session(subprocess.Popen):
 
 
 class Child:
-    """One worker process on one tree. Use as a context manager: leaving it kills the child."""
+    """One worker process on one tree: a folder, or the files that one would hold, by name.
 
-    def __init__(self, tree: Path, limits: Limits, level: str) -> None:
+    Use as a context manager: leaving it kills the child.
+    """
+
+    def __init__(self, tree: Path | Mapping[str, bytes], limits: Limits, level: str) -> None:
         self.limits = limits
         self.group = isolation.ControlGroup(limits.memory, limits.processes)
         self.scratch = None if level == "sealed" else tempfile.mkdtemp(prefix="scratch-")
         request_out, self._requests = os.pipe()
         self._replies, reply_in = os.pipe()
-        self.tree = Path(tree).resolve()
-        self.files = _files(self.tree) if level == "sealed" else {}
+        self.tree, self._written = tree, None
+        self.files = _files(tree) if level == "sealed" else {}
         line = request_out, reply_in
         try:
             self.warm = warm.fork(limits.torch, *line) if self.files else None
@@ -110,8 +113,9 @@ class Child:
 
     def _started(self, requests: int, replies: int) -> Session:
         """A worker from the beginning, in a view of its own where there is a wall."""
-        seal = [] if self.scratch else isolation.seal(self.tree, self.limits.torch)
-        command = [*self.group.enter(), *seal, sys.executable, "-I", str(WORKER), str(self.tree)]
+        tree = self._folder()
+        seal = [] if self.scratch else isolation.seal(tree, self.limits.torch)
+        command = [*self.group.enter(), *seal, sys.executable, "-I", str(WORKER), str(tree)]
         sealed = int(not self.scratch)
         numbers = [requests, replies, *self._numbers(), int(self.limits.torch), sealed]
         return Session(
@@ -124,6 +128,19 @@ class Child:
             env=isolation.environment(self.scratch or isolation.SCRATCH),
             start_new_session=True,
         )
+
+    def _folder(self) -> Path:
+        """The tree as a folder that another user can read."""
+        if isinstance(self.tree, Path):
+            return self.tree.resolve()
+        self._written = tempfile.mkdtemp(prefix="tree-")
+        folder = Path(self._written).resolve()
+        for name, data in self.tree.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        isolation.readable_by_all(folder)
+        return folder
 
     def _numbers(self) -> list[int]:
         names = ("address_space", "cpu_seconds", "file_size", "open_files", "processes")
@@ -156,8 +173,8 @@ class Child:
         self.process.kill()
         for descriptor in (self._requests, self._replies):
             os.close(descriptor)
-        if self.scratch:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+        for folder in filter(None, (self.scratch, self._written)):
+            shutil.rmtree(folder, ignore_errors=True)
         self.group.remove()
 
     def ask(
@@ -278,12 +295,12 @@ class Child:
         )
 
 
-def _files(tree: Path) -> dict[str, np.ndarray]:
-    """The files below `tree` as they cross the wall, by name; none where they are too large."""
-    paths = [path for path in tree.rglob("*") if path.is_file()]
-    if sum(path.stat().st_size for path in paths) > LARGEST_TREE:
+def _files(tree: Path | Mapping[str, bytes]) -> dict[str, np.ndarray]:
+    """The files of a tree as they cross the wall, by name; none where they are too large."""
+    if isinstance(tree, Path):
+        paths = {p.relative_to(tree).as_posix(): p for p in tree.rglob("*") if p.is_file()}
+        small = sum(path.stat().st_size for path in paths.values()) <= LARGEST_TREE
+        tree = {name: path.read_bytes() for name, path in paths.items()} if small else {}
+    if sum(map(len, tree.values())) > LARGEST_TREE:
         return {}
-    return {
-        path.relative_to(tree).as_posix(): np.frombuffer(path.read_bytes(), dtype=np.uint8)
-        for path in paths
-    }
+    return {name: np.frombuffer(data, dtype=np.uint8) for name, data in tree.items()}
