@@ -26,7 +26,7 @@ from nbgrader.preprocessors import GetGrades
 from traitlets.config import Config
 
 from grading import report
-from grading.preprocessors import _course
+from grading.preprocessors import course_of
 from grading.store import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -119,7 +119,7 @@ class Marks(GetGrades):
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         nb, resources = super().preprocess(nb, resources)
         if os.environ.get(RELEASE):
-            resources["nbgrader"]["entropy"] = Store(_course(self.parent)).entropy
+            resources["nbgrader"]["entropy"] = Store(course_of(self.parent)).entropy
         return nb, resources
 
     def preprocess_cell(

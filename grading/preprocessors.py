@@ -204,15 +204,15 @@ def graded_state(course: Path, folder: Path) -> str:
 
 def _where(resources: dict, converter) -> tuple[Path, str, str]:
     about = resources["nbgrader"]
-    return _course(converter), about["student"], about["assignment"]
+    return course_of(converter), about["student"], about["assignment"]
 
 
 def _places(resources: dict, converter) -> tuple[Path, str]:
     about = resources["nbgrader"]
-    return _course(converter) / "release" / about["assignment"], about["notebook"]
+    return course_of(converter) / "release" / about["assignment"], about["notebook"]
 
 
-def _course(exporter: Any) -> Path:
+def course_of(exporter: Any) -> Path:
     return Path(scores.converter(exporter).coursedir.root)
 
 

@@ -23,6 +23,7 @@ from tests import faults
 
 fast = pytest.mark.fast
 STUDENTS = 10
+SILENCE = "10s"  # of a worker, until the scheduler takes it for lost
 PATIENCE = 180.0  # seconds until something that must happen has not
 
 
@@ -54,7 +55,8 @@ class Cluster:
         """Started where there is no course: it needs none."""
         host, port = self.address.removeprefix("tcp://").split(":")
         options = ("--host", host, "--port", port, "--no-dashboard")
-        self.start("scheduler", "dask", "scheduler", *options, where=self.folder)
+        self.start("scheduler", "dask", "scheduler", *options, where=self.folder,
+                   DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=SILENCE)  # fmt: skip
 
     def worker(self, name: str, **environment: str) -> None:
         options = ("--at-once", "1", "--name", name)
@@ -118,6 +120,23 @@ def test_nothing_is_lost_and_nothing_graded_twice(tmp_path):
     if isolation.level().name == "sealed":
         assert re.search(r"refused: unsealed .*bubblewrap is not installed", said)
     assert "went away: waiting for it" in said and "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_frozen_worker_is_passed_over(tmp_path):
+    """Are submissions of a worker that says nothing any more graded by another one?"""
+    course = faults.make_class(tmp_path, 3)
+    with Cluster(tmp_path) as made:
+        made.scheduler()
+        made.worker("freezes")
+        made.grade("class", course, made.address)
+        until(lambda: "takes part: freezes" in made.said("class"), made)
+        made.started["freezes"].send_signal(signal.SIGSTOP)
+        made.worker("other")
+        assert made.started["class"].wait(PATIENCE) == 0, made.said("class")
+        graded = dict(re.findall(r"(\w+) graded (\d+)", made.said("class")))
+    assert int(graded["other"]) >= 2
+    assert len(list(course.glob("outcomes/*.json"))) == 3
 
 
 def submission(folder: Path, **files: str) -> Path:
