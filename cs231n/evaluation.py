@@ -2,7 +2,7 @@
 
 import torch
 
-from cs231n.hardware import autocast, pick_precision
+from cs231n.hardware import autocast, keep_freed_memory, pick_precision
 from cs231n.images import normalize, to_tensor
 
 
@@ -12,6 +12,7 @@ def predict_scores(model, images, batch_size=500, flip=False):
     With `flip` they are the mean of the scores of each image and of its mirror image.
     """
     device = next(model.parameters()).device
+    keep_freed_memory()
     model.eval()
     scores = []
     with torch.no_grad(), autocast(device, pick_precision(device)):

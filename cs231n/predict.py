@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from cs231n.classifiers.resnet import ResNet18
 from cs231n.data_utils import BatchUnpickler, cifar10_folder, is_stand_in, load_CIFAR_batch
-from cs231n.hardware import keep_freed_memory, pick_device
+from cs231n.hardware import pick_device
 from cs231n.saving import load_weights, read_weights
 from cs231n.training import accuracy, predict_scores
 
@@ -137,7 +137,6 @@ def main(arguments=None):
     )
     parser.add_argument("--output", type=Path, default=Path("submission.csv"))
     args = parser.parse_args(arguments)
-    keep_freed_memory()
     try:
         model = load_resnet18(args.checkpoint)
         if is_stand_in(cifar10_folder()):
