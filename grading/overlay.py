@@ -8,10 +8,8 @@ read is capped.
 
 import errno
 import os
-import py_compile
 import re
 import stat
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -126,33 +124,14 @@ def submission_tree(submission: Path, out: Path) -> Overlay:
 
 
 def files_under_grading(submission: Path) -> dict[str, bytes]:
-    """The same tree as it is sent to a worker, by name: no folder is needed. The given modules
-    are there as Python compiles them too, which each of many workers need not do again."""
-    return _overlaid(collect(submission)) | compiled()
+    """The same tree as it is sent to a worker, by name: no folder is needed."""
+    return _overlaid(collect(submission))
 
 
 @cache
 def given() -> dict[str, bytes]:
     """The given modules, by name."""
     return {name: (ROOT / name).read_bytes() for name in GIVEN if (ROOT / name).is_file()}
-
-
-@cache
-def compiled() -> dict[str, bytes]:
-    """The given modules as this Python compiles them, by the names where it looks for them.
-
-    It takes them as they are: nobody else writes into that folder.
-    """
-    found = {}
-    with tempfile.TemporaryDirectory(prefix="compiled-") as folder:
-        _write(Path(folder), given())
-        for name in given():
-            path = py_compile.compile(
-                os.path.join(folder, name), dfile=name, doraise=True,
-                invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-            )  # fmt: skip
-            found[Path(path).relative_to(folder).as_posix()] = Path(path).read_bytes()
-    return found
 
 
 def pristine_stub(name: str) -> bytes:

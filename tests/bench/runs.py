@@ -32,19 +32,19 @@ def command(run):
         if value is True:
             words.append(f"--{name}")
         elif value is not False and DEFAULTS.get(name) != value:
-            words.append(f"--{name} {value}")
+            words.append(f"--{name} {value:g}" if name == "epochs" else f"--{name} {value}")
     return " ".join(words)
 
 
 def table(runs):
     """Return the Markdown table of the runs, and the command of each."""
-    lines = ["| run | width | epochs | minutes | minutes of two cores | validation | test | "
-             "test with mirror images |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines = ["| run | width | epochs planned | minutes | minutes of two cores | validation | "
+             "test | test with mirror images |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for name, run in runs.items():
         history = run["history"]
         minutes, cores = history["elapsed"][-1] / 60, history["cpu_seconds"][-1] / 120
         lines.append(
-            f"| {name} | {run['width']} | {run['epochs']} | {minutes:.1f} | {cores:.1f} | "
+            f"| {name} | {run['width']} | {run['epochs']:g} | {minutes:.1f} | {cores:.1f} | "
             f"{run['val_acc']:.4f} | {run['test_acc']:.4f} | {run['test_acc_flip']:.4f} |"
         )
     lines += ["", *(f"- {name}: `{command(run)}`" for name, run in runs.items())]
@@ -58,7 +58,8 @@ def draw(runs):
     for name, run in runs.items():
         history = run["history"]
         minutes = [seconds / 60 for seconds in history["elapsed"]]
-        label = f"{name}: width {run['width']}, {run['epochs']} epochs, test {run['test_acc']:.4f}"
+        length = f"width {run['width']}, {run['epochs']:.3g} epochs"
+        label = f"{name}: {length}, test {run['test_acc']:.4f}"
         (line,) = axes.plot(minutes, history["val_acc"], ".-", label=label)
         axes.plot(minutes[-1], run["test_acc"], "*", markersize=13, color=line.get_color())
     axes.set(xlabel="minutes on two processor cores", ylabel="validation accuracy (stars: test)")
