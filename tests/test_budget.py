@@ -1,5 +1,6 @@
 import json
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -97,20 +98,22 @@ def test_a_width_that_was_never_measured_is_refused(data):
 
 
 def test_a_progressive_run_is_measured_at_all_its_sizes(monkeypatch, data):
-    """Are steps timed with images of 16, 24 and 32, and has the plan more epochs for it?"""
-    sides = set()
+    """Are steps timed with images of 16, 24 and 32, and is the speed their mean over the run?"""
+    clock, sides = [0.0], set()
+    monkeypatch.setattr(budget, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
-    def step(model, optimizer, x, *_):
-        sides.add(x.shape[2])
-        time.sleep(x.shape[2] ** 2 / 32**2 * 0.05)
+    def work(side):
+        clock[0] += (side / 32) ** 2
+        sides.add(side)
         return torch.zeros(3)
 
-    monkeypatch.setattr(budget, "take_step", step)
-    whole, _ = budget.images_per_second(4, data, 16, 0.2)
+    monkeypatch.setattr(budget, "take_step", lambda model, optimizer, x, *_: work(x.shape[2]))
+    monkeypatch.setattr(budget, "predict_scores", lambda model, batch: work(32))
+    assert budget.images_per_second(4, data, 16, 2.5) == (16, 16)
     assert sides == {32}
-    mean, _ = budget.images_per_second(4, data, 16, 0.2, progressive=True)
+    mean, _ = budget.images_per_second(4, data, 16, 2.5, progressive=True)
     assert sides == {16, 24, 32}
-    assert 1.2 < mean / whole < 1 / (0.3 / 4 + 0.3 * 9 / 16 + 0.4)
+    assert mean == pytest.approx(16 / (0.3 / 4 + 0.3 * 9 / 16 + 0.4))
 
 
 def test_an_interrupted_run_keeps_its_plan(tmp_path):
