@@ -218,14 +218,15 @@ def compile_model(model):
 
 
 def only_whole(model, side):
-    """Return why the network takes images of this side alone, and none of half of it, or ""."""
-    small = torch.zeros(1, 3, side // 2, side // 2, device=next(model.parameters()).device)
+    """Return why the network does not take the smaller images of a progressive run, or ""."""
+    small = side_at(0, side)
+    images = torch.zeros(1, 3, small, small, device=next(model.parameters()).device)
     try:
         with torch.no_grad():
-            model.eval()(small)
+            model.eval()(images)
     except RuntimeError as error:
         return (
-            f"this network does not take images of {side // 2}x{side // 2} "
+            f"this network does not take images of {small}x{small} "
             f"({str(error).splitlines()[0]}); before the last layer, let it average over all "
             "positions, however many there are"
         )
@@ -237,13 +238,12 @@ def _batch(images, labels, run, mine, layout):
     step, settings = run["step"], run["settings"]
     size, seed = settings["batch_size"], settings["seed"]
     epoch, i = divmod(step, len(images) // size)
-    rows = shuffled(len(images), seed, epoch)[i * size : (i + 1) * size]
-    mirrored = mirrored_in(epoch, len(images), seed)[rows].to(images.device)
-    rows = rows.to(images.device)
+    rows = shuffled(len(images), seed, epoch)[i * size : (i + 1) * size].to(images.device)
     torch.manual_seed(1_000_003 * seed + step)  # a resumed run draws the same
     batch = images[rows]
     if settings["augmented"]:
-        batch = augment(batch, mirrored=mirrored)
+        mirrored = mirrored_in(epoch, len(images), seed).to(images.device)
+        batch = augment(batch, mirrored=mirrored[rows])
     if rank() > 0:
         torch.manual_seed(1_000_003 * seed + step + 2**40 * rank())  # dropout of its own
     x = normalize(batch[mine], layout)

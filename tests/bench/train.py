@@ -28,8 +28,8 @@ def figures(short):
     rounds = 1 if short else 3
     options = {"width": 16, "steps": 3} if short else {"width": WIDTH, "steps": 6}
     has_bfloat16 = _has_bfloat16()
-    left_out = {*([] if has_bfloat16 else ["bfloat16"]), *(["progressive"] if short else [])}
-    ways = [way for way in WAYS if way not in left_out]
+    left_out = {"bfloat16": not has_bfloat16, "progressive": short}
+    ways = [way for way in WAYS if not left_out.get(way)]
     found = [{way: _measure(way, **options) for way in ways} for _ in range(rounds)]
     wanted = {"trainer": 4.0 if has_bfloat16 and not short else None}
     text = f"batch {BATCH}, width {options['width']}, {rounds} rounds"
