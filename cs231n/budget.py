@@ -36,7 +36,8 @@ REACHED = {
 }
 CHANCE = 0.1  # accuracy before the first image
 RESERVE = 0.05  # of the time, for what is not foreseen
-MEASURING = 0.06  # of the time, for the speed of all widths
+MEASURING = 0.06  # of the time, for the speed of all widths,
+ENOUGH = 60.0  # and no more seconds than this: longer, they would not be known any better
 HOPELESS = 0.2  # of the time for three steps: such a width is too slow to be measured or trained
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -84,8 +85,9 @@ def expected_accuracy(width, images):
 def images_per_second(width, data, batch_size, seconds, progressive=False):
     """Measure images a second of a network of this width, in training and in evaluation.
 
-    At least two steps and one batch are timed, however long they take, after one to warm up. Of a
-    progressive run it is the mean over all its sizes.
+    Training has three quarters of the `seconds`, evaluation the last one. At least two steps and
+    one batch are timed, however long they take, after one to warm up. Of a progressive run it is
+    the mean over all its sizes.
     """
     keep_freed_memory()
     device = pick_device()
@@ -115,15 +117,16 @@ def images_per_second(width, data, batch_size, seconds, progressive=False):
     model.train()
     growth = GROWTH if progressive else ((1.0, 1.0),)
     trained = sum(
-        share * seconds_of_one(partial(step, part), 2, share * seconds) for share, part in growth
+        share * seconds_of_one(partial(step, part), 2, share * 0.75 * seconds)
+        for share, part in growth
     )
-    return 1 / trained, 1 / seconds_of_one(lambda: predict_scores(model, batch), 1, seconds)
+    return 1 / trained, 1 / seconds_of_one(lambda: predict_scores(model, batch), 1, seconds / 4)
 
 
 def make_plan(data, deadline, batch_size=128, widths=None, passes=1, progressive=False):
     """Return the plan of the highest expected accuracy that ends by `deadline`.
 
-    Each width is measured, all of them in `MEASURING` of the time.
+    Each width is measured, all of them in `MEASURING` of the time, or `ENOUGH`.
 
     Args:
         data: dict as `load_images` returns it.
@@ -148,7 +151,7 @@ def make_plan(data, deadline, batch_size=128, widths=None, passes=1, progressive
             narrower, (_, (trained, _)) = max(plans.items())
             if 3 * batch_size / trained * (width / narrower) ** 2 > HOPELESS * budget:
                 break
-        seconds = MEASURING * budget / len(widths)
+        seconds = min(MEASURING * budget, ENOUGH) / len(widths)
         speeds = images_per_second(width, data, batch_size, seconds, progressive)
         plans[width] = _plan(width, *speeds, data, deadline - RESERVE * budget, passes), speeds
     width = max(plans, key=lambda width: plans[width][0].expected)

@@ -97,8 +97,9 @@ def test_a_width_that_was_never_measured_is_refused(data):
         budget.make_plan(data, time.monotonic() + 20, widths=(17,))
 
 
-def test_a_progressive_run_is_measured_at_all_its_sizes(monkeypatch, data):
-    """Are steps timed with images of 16, 24 and 32, and is the speed their mean over the run?"""
+@pytest.fixture
+def timed(monkeypatch):
+    """A clock that measuring a speed moves, by a second for a step; and the images' sizes."""
     clock, sides = [0.0], set()
     monkeypatch.setattr(budget, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
@@ -109,6 +110,34 @@ def test_a_progressive_run_is_measured_at_all_its_sizes(monkeypatch, data):
 
     monkeypatch.setattr(budget, "take_step", lambda model, optimizer, x, *_: work(x.shape[2]))
     monkeypatch.setattr(budget, "predict_scores", lambda model, batch: work(32))
+    return clock, sides
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_speed_is_measured_in_the_time_that_is_given(timed, data, progressive):
+    """Do training and evaluation take the seconds together, and not each?"""
+    clock, _ = timed
+    budget.images_per_second(4, data, 16, 30.0, progressive)
+    assert 30 <= clock[0] <= 38  # up to four steps to warm up, and four that are under way
+
+
+def test_a_long_budget_is_not_spent_on_measuring(monkeypatch, data):
+    """Is a part of a short time measured, and of a long time no more than a minute?"""
+    given = []
+
+    def speeds(width, data, batch_size, seconds, progressive):
+        given.append(seconds)
+        return 200, 800
+
+    monkeypatch.setattr(budget, "images_per_second", speeds)
+    for minutes in (10, 600):
+        budget.make_plan(data, time.monotonic() + 60 * minutes, widths=[64])
+    assert given == [pytest.approx(0.06 * 600, rel=0.01), 60]
+
+
+def test_a_progressive_run_is_measured_at_all_its_sizes(timed, data):
+    """Are steps timed with images of 16, 24 and 32, and is the speed their mean over the run?"""
+    _, sides = timed
     assert budget.images_per_second(4, data, 16, 2.5) == (16, 16)
     assert sides == {32}
     mean, _ = budget.images_per_second(4, data, 16, 2.5, progressive=True)
