@@ -9,6 +9,8 @@ SOON := $(if $(shell command -v timeout),timeout 120)
 CODE := cs231n datasets grading tests
 KEPT := course before-import-*
 export PATH := $(abspath $(VENV))/bin:$(PATH)
+# Named, because make 3.81 of macOS starts a plain command itself, and then not from this PATH.
+SHELL := $(shell command -v bash || echo /bin/sh)
 
 .DEFAULT_GOAL := help
 
@@ -23,9 +25,11 @@ cifar10: env ## download CIFAR-10 (or CIFAR10_URL=...), checked and unpacked
 synthetic-data: env ## draw a stand-in for CIFAR-10, for use without a network
 	python -m datasets.synthetic
 lab: env ## open the notebooks in JupyterLab
-	jupyter lab $(ARGS) notebooks
+	jupyter lab $(ARGS)
 check: env ## run the checks on your cs231n/ (one: make check NAME=affine_forward)
-	python -m grading $(NAME)
+	python -m grading $(NAME) $(if $(ENTROPY),--entropy $(ENTROPY))
+train: env ## train your ResNet-18 (ARGS="--budget 30m", or "--width 64 --epochs 15")
+	python -m cs231n.train $(ARGS)
 
 ## Students
 submission: env ## make the archive to hand in (STUDENT=your_id)
@@ -63,7 +67,8 @@ similar: env ## list pairs of submissions that are closer than the starter code 
 	python -m grading.similar
 
 desk: env ## open the course (COURSE=build/demo) in JupyterLab; its menu has the formgrader
-	cd "$(COURSE)" && jupyter lab $(ARGS)
+	data=$$(cd "$(or $(CIFAR10_DIR),/nowhere)" 2>/dev/null && pwd); cd "$(COURSE)" && \
+	CIFAR10_DIR="$$data" jupyter lab $(ARGS)
 
 ## Authors
 build: env ## write cs231n's stubs and notebooks/ from the masters
@@ -100,6 +105,6 @@ $(INSTALLED): requirements.txt
 	@cmp -s $< $@ || { $(PYTHON) -m venv $(VENV) && \
 	python -m pip install --disable-pip-version-check -r $< && cp $< $@; }
 
-.PHONY: help env cifar10 synthetic-data lab check submission import demo release dist collect \
+.PHONY: help env cifar10 synthetic-data lab check train submission import demo release dist collect \
 	grade feedback grades report scheduler worker similar desk doctor build compare lint test \
 	mutants hostile bench bench-train fuzz faults packages seal clean

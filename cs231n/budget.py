@@ -26,10 +26,11 @@ from cs231n.hardware import (
     pick_winograd,
 )
 from cs231n.images import GROWTH, augment, normalize, shrink, to_tensor
+from cs231n.saving import replace_file
 from cs231n.training import make_optimizer, take_step
 
 # width: (images seen in training, accuracy on CIFAR-10's test set), rising. Commands and logs of
-# the runs are in docs/training.md.
+# the runs are in docs/training.md, or in tests/data of what the tests keep the weights of.
 REACHED = {
     16: ((590_000, 0.8751), (1_225_000, 0.9006)),
     64: ((294_000, 0.8772), (873_000, 0.9276)),
@@ -170,17 +171,26 @@ def _plan(width, trained, evaluated, data, deadline, passes):
     return Plan(width, epochs, seconds, trained, expected_accuracy(width, epochs * N))
 
 
-def kept_plan(checkpoint, budget, make):
+def kept_plan(checkpoint, budget, make, width=None):
     """Return the plan of a run that was interrupted, or else `make()`, and keep it for the next.
 
-    It lies beside the checkpoint in `*.budget.json`, with the budget that it was made for.
+    It lies beside the checkpoint in `*.budget.json`, with the budget that it was made for. It is
+    not that of a run that insists on another width.
+
+    Raises:
+        ValueError: if that file is damaged.
     """
     path = checkpoint.with_suffix(".budget.json")
     if path.exists() and checkpoint.with_suffix(".state.pt").exists():
-        record = json.loads(path.read_text())
-        if record["budget"] == budget:
-            return Plan(**record["plan"])
+        try:
+            record = json.loads(path.read_text())
+            before, plan = record["budget"], Plan(**record["plan"])
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{path} is damaged: delete it, and the run is planned anew") from None
+        if before == budget and width in (None, plan.width):
+            return plan
     plan = make()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"budget": budget, "plan": asdict(plan)}, indent=1) + "\n")
+    text = json.dumps({"budget": budget, "plan": asdict(plan)}, indent=1) + "\n"
+    replace_file(path, lambda part: part.write_text(text))
     return plan

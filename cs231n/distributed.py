@@ -18,12 +18,20 @@ from torch.nn.parallel import DistributedDataParallel
 
 @contextmanager
 def processes():
-    """Join the processes that torchrun has started, if it has, and leave them at the end."""
+    """Join the processes that torchrun has started, if it has, and leave them at the end.
+
+    Raises:
+        ValueError: if this machine has fewer graphics cards than processes.
+    """
     if expected() == 1:
         yield
         return
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        number, cards = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if number >= cards:
+            raise ValueError(f"there is a graphics card for {cards} processes: give torchrun "
+                             f"--nproc-per-node {cards}")  # fmt: skip
+        torch.cuda.set_device(number)
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield

@@ -6,16 +6,17 @@ from cs231n.hardware import autocast, keep_freed_memory, pick_precision
 from cs231n.images import normalize, to_tensor
 
 
-def predict_scores(model, images, batch_size=500, flip=False):
+def predict_scores(model, images, batch_size=500, flip=False, precision=None):
     """Return the scores (N, K), float32, of uint8 images (N, H, W, 3).
 
-    With `flip` they are the mean of the scores of each image and of its mirror image.
+    With `flip` they are the mean of the scores of each image and of its mirror image. Unless a
+    `precision` is given, it is that which the device was measured to be fast in.
     """
     device = next(model.parameters()).device
     keep_freed_memory()
     model.eval()
     scores = []
-    with torch.no_grad(), autocast(device, pick_precision(device)):
+    with torch.no_grad(), autocast(device, precision or pick_precision(device)):
         for batch in to_tensor(images).split(batch_size):
             x = normalize(batch.to(device))
             out = model(x).float()
@@ -25,6 +26,7 @@ def predict_scores(model, images, batch_size=500, flip=False):
     return torch.cat(scores).numpy()
 
 
-def accuracy(model, images, labels, batch_size=500, flip=False):
+def accuracy(model, images, labels, batch_size=500, flip=False, precision=None):
     """Return the share of uint8 images (N, H, W, 3) whose highest score is at their label."""
-    return float((predict_scores(model, images, batch_size, flip).argmax(1) == labels).mean())
+    scores = predict_scores(model, images, batch_size, flip, precision)
+    return float((scores.argmax(1) == labels).mean())

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from cs231n.distributed import size
 from cs231n.winograd import CHANNELS, Winograd
 
 # Channels in a block of oneDNN's; less are few.
@@ -18,18 +19,24 @@ BLOCK = 16 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 8
 
 
 def pick_device():
-    """Return the fastest device that is there: CUDA, then Apple's, then the CPU."""
+    """Return the fastest device that is there: CUDA, then Apple's, then the CPU.
+
+    Several processes do not use Apple's, because gloo, by which they speak, does not know it.
+    """
     if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("mps" if torch.backends.mps.is_available() and size() == 1 else "cpu")
 
 
 def pick_layout(model, device):
-    """Return channels-last, or the usual layout where that would write past its memory.
+    """Return channels-last, or the usual layout where that is not to be trusted.
 
-    On a processor, oneDNN does so in the backward pass of a 1x1 convolution with a stride and
-    few channels (its issue 6035): a wrong gradient, or the end of the process.
+    On a processor, oneDNN writes past its memory in the backward pass of a 1x1 convolution with a
+    stride and few channels (its issue 6035): a wrong gradient, or the end of the process. On
+    Apple's devices the gradient of batch norm was wrong (pytorch, issue 175189).
     """
+    if device.type == "mps":
+        return torch.contiguous_format
     few = any(
         isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.stride != (1, 1)
         and m.in_channels // m.groups < BLOCK
@@ -45,7 +52,8 @@ def pick_precision(device):
     The answer is measured, in less than a second, because a processor that accepts
     bfloat16 may only emulate it.
     """
-    x = torch.ones(8, 64, 32, 32, device=device).to(memory_format=torch.channels_last)
+    N = 8 if device.type == "cpu" else 512  # a card must be at work for longer than it is told what
+    x = torch.ones(N, 64, 32, 32, device=device).to(memory_format=torch.channels_last)
     w = torch.ones(64, 64, 3, 3, device=device, requires_grad=True)
 
     def convolve(dtype):

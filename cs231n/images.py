@@ -4,6 +4,7 @@ They travel as uint8, (N, 32, 32, 3) in NumPy as `load_CIFAR10` gives them. `nor
 one place where they become what a network sees, in training, in prediction and in grading.
 """
 
+import functools
 import itertools
 
 import numpy as np
@@ -49,10 +50,15 @@ def normalize(images, layout=torch.channels_last):
 
     layout: the order of its numbers in memory, a `torch.memory_format`.
     """
-    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1)
+    mean, std = _mean_and_std(images.device)
     images = images.to(torch.float32, memory_format=layout)
     return (images / 255 - mean) / std
+
+
+@functools.cache
+def _mean_and_std(device):
+    """MEAN and STD on a device: once, for to send them there makes a graphics card wait."""
+    return [torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, STD)]
 
 
 def augment(images, padding=4, mirrored=None):

@@ -14,6 +14,8 @@ import torch
 
 from cs231n.distributed import from_first, rank
 
+DAMAGE = (safetensors.SafetensorError, UnpicklingError, EOFError, RuntimeError)  # of a file
+
 
 def save_weights(model, path, dtype=None):
     """Write the model's weights to `path` (`*.safetensors`), all of the file or nothing.
@@ -25,7 +27,7 @@ def save_weights(model, path, dtype=None):
         weights[name] = value.detach().cpu().contiguous()
         if dtype is not None and value.is_floating_point():
             weights[name] = weights[name].to(dtype)
-    _replace(path, lambda part: safetensors.torch.save_file(weights, part))
+    replace_file(path, lambda part: safetensors.torch.save_file(weights, part))
 
 
 def read_weights(path):
@@ -37,10 +39,13 @@ def read_weights(path):
     try:
         if Path(path).suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, UnpicklingError, EOFError) as error:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} is damaged, or holds no weights: {reason}") from None
+    if not isinstance(weights, dict):
+        raise ValueError(f"{path} holds no weights by name, but a {type(weights).__name__}")
+    return weights
 
 
 def load_weights(model, path):
@@ -65,7 +70,7 @@ def save_run(run, model, result, optimizer, checkpoint):
     if result is not model:
         state["average"] = result.state_dict()
     save_weights(result, checkpoint)
-    _replace(checkpoint.with_suffix(".state.pt"), lambda part: torch.save(state, part))
+    replace_file(checkpoint.with_suffix(".state.pt"), lambda part: torch.save(state, part))
     record = run["settings"] | {"precision": str(run["precision"]), "history": run["history"]}
     save_history(record, checkpoint)
 
@@ -74,16 +79,19 @@ def save_history(record, checkpoint):
     """Write the record to `*.history.json` beside the checkpoint; return its path."""
     path = checkpoint.with_suffix(".history.json")
     text = json.dumps(record, indent=1, default=str) + "\n"
-    _replace(path, lambda part: part.write_text(text))
+    replace_file(path, lambda part: part.write_text(text))
     return path
 
 
 def resume(run, model, result, optimizer, checkpoint):
-    """Fill run, networks and optimizer from the state beside the checkpoint, if there is one."""
+    """Fill run, networks and optimizer from the state beside the checkpoint, if there is one.
+
+    Raises:
+        ValueError: if it is damaged, or is that of another run.
+    """
     path = checkpoint.with_suffix(".state.pt")
     there = rank() == 0 and path.exists()
-    state = torch.load(path, map_location="cpu", weights_only=True) if there else None
-    if (state := from_first(state)) is None:
+    if (state := from_first(_read_state(path) if there else None)) is None:
         return
     for name, value in run["settings"].items():
         if (before := state["run"]["settings"].get(name)) != value:
@@ -99,6 +107,15 @@ def resume(run, model, result, optimizer, checkpoint):
         raise ValueError(f"{path} was made with another network: {error}") from None
     optimizer.load_state_dict(state["optimizer"])
     run.update(state["run"])
+
+
+def _read_state(path):
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        state["run"]["settings"], state["model"], state["optimizer"]
+    except (*DAMAGE, KeyError, TypeError):
+        raise ValueError(f"{path} is damaged: delete it to begin anew") from None
+    return state
 
 
 def require_room(model, checkpoint):
@@ -135,8 +152,10 @@ def stop_requests():
             signal.signal(signum, handler)
 
 
-def _replace(path, write):
+def replace_file(path, write):
     """Let `write` make a file beside `path`, then put it in its place in one step."""
     part = Path(path).with_name(Path(path).name + ".part")
     write(part)
+    with open(part, "rb+") as file:
+        os.fsync(file.fileno())  # a power cut must not find the new name and not what is in it
     os.replace(part, path)

@@ -1,6 +1,7 @@
 """Train ResNet-18 on CIFAR-10: python -m cs231n.train --budget 30m, or --width 64 --epochs 10"""
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -14,20 +15,38 @@ from cs231n.hardware import pick_device, pick_precision
 from cs231n.saving import save_history
 
 
+def number(kind, least, most=math.inf):
+    """Return what reads an argument that is a finite number of a kind, from `least` to `most`."""
+
+    def read(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not (least <= value <= most and math.isfinite(value)):
+            what = "a whole number" if kind is int else "a number"
+            end = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+            raise argparse.ArgumentTypeError(f"it must be {what} {end}, but is {text}")
+        return value
+
+    return read
+
+
 def arguments_of(arguments):
     """Parse the command's arguments; leave with a message where they do not fit together."""
+    count, share = number(int, 1), number(float, 0, 1)
     parser = argparse.ArgumentParser(prog="python -m cs231n.train", description=__doc__)
-    parser.add_argument("--width", type=int, help="channels of the stem (64)")
-    parser.add_argument("--epochs", type=float, help="passes over the images (10)")
+    parser.add_argument("--width", type=count, help="channels of the stem (64)")
+    parser.add_argument("--epochs", type=number(float, 1e-6), help="passes over the images (10)")
     parser.add_argument("--budget", help="such as 5m or 2h: chooses width and epochs to end in it")
-    parser.add_argument("--batch-size", type=int, default=128, help="of all processes (128)")
-    parser.add_argument("--lr", type=float, default=0.1, help="highest learning rate (0.1)")
+    parser.add_argument("--batch-size", type=count, default=128, help="of all processes (128)")
+    parser.add_argument("--lr", type=number(float, 0), default=0.1, help="highest rate (0.1)")
     parser.add_argument("--schedule", choices=training.SCHEDULES, default="one_cycle")
-    parser.add_argument("--weight-decay", type=float, default=5e-4)
-    parser.add_argument("--label-smoothing", type=float, default=0.1, help="from 0 to 1 (0.1)")
-    parser.add_argument("--num-training", type=int, default=49000, help="training images (49000)")
+    parser.add_argument("--weight-decay", type=number(float, 0), default=5e-4)
+    parser.add_argument("--label-smoothing", type=share, default=0.1, help="from 0 to 1 (0.1)")
+    parser.add_argument("--num-training", type=count, default=49000, help="training images (49000)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, help="processor threads (all)")
+    parser.add_argument("--threads", type=count, help="processor threads (all)")
     parser.add_argument(
         "--checkpoint", type=Path, default=Path("checkpoints/resnet18_cifar10.safetensors")
     )
@@ -66,6 +85,10 @@ def main(arguments=None):
     except (ValueError, OSError, FloatingPointError, NotImplementedError, ImportError) as error:
         print(error, file=sys.stderr)
         return 1
+    except torch.OutOfMemoryError:
+        print("The graphics card has too little memory: choose a smaller --batch-size or --width, "
+              "or end what else uses it", file=sys.stderr)  # fmt: skip
+        return 1
     return 0
 
 
@@ -84,7 +107,7 @@ def run(args, start):
         deadline = start + budget.seconds_of(args.budget)
         plan = budget.kept_plan(args.checkpoint, args.budget, lambda: budget.make_plan(
             data, deadline, args.batch_size, widths, 3 if args.flip else 1, args.progressive,
-        ))  # fmt: skip
+        ), args.width)  # fmt: skip
         width, epochs, seconds = plan.width, plan.epochs, plan.seconds
         print(plan)
         if plan.width < max(budget.REACHED):

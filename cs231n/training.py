@@ -4,6 +4,7 @@ Images come from `cs231n/images.py`, files go through `cs231n/saving.py`, and wh
 started several processes `cs231n/distributed.py` makes one batch of their parts.
 """
 
+import functools
 import math
 import os
 import shutil
@@ -110,8 +111,8 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
 
     Returns:
         dict of lists with an entry for each epoch: loss, train_acc, val_acc (empty without
-        validation images), lr, seconds (of the epoch's steps), and what was spent from the start
-        to the end of the epoch, breaks left out: elapsed and cpu_seconds (of all threads).
+        validation images), lr, seconds (of the epoch's steps), and of the run from its start to
+        the end of the epoch: steps, elapsed (breaks left out) and cpu_seconds (of all threads).
 
     Raises:
         ValueError: if the checkpoint was made with other settings, a setting cannot be, or the
@@ -145,7 +146,7 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
         "steps": max(1, round(epochs * per_epoch)), "sums": torch.zeros(3), "seconds": 0.0,
         "spent": [0.0, 0.0],
         "history": {key: [] for key in ("loss", "train_acc", "val_acc", "lr", "seconds",
-                                        "elapsed", "cpu_seconds")},
+                                        "steps", "elapsed", "cpu_seconds")},
     }  # fmt: skip
     run["winograd"] = from_first(not compiled and pick_winograd(device, run["precision"]))
     average = WeightAverage(model, run["steps"]) if ema else None
@@ -162,7 +163,7 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
     bar = tqdm(total=run["steps"] * batch_size, initial=run["step"] * batch_size,
                unit=" images", unit_scale=True, disable=not progress or rank() > 0)  # fmt: skip
     start = start[0] - run["spent"][0], start[1] - run["spent"][1]  # of earlier sessions
-    saved, side = time.monotonic(), None
+    saved, side, opened = time.monotonic(), None, None
     with bar, stop_requests() as requests:
         while run["step"] < run["steps"]:
             begun = time.monotonic()
@@ -170,8 +171,6 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
             for group in optimizer.param_groups:
                 group["lr"] = rate
             x, y = _batch(images, labels, run, mine, layout)
-            if x.shape[-1] != side:
-                side, opened = x.shape[-1], (begun, run["step"])
             model.train()
             run["sums"] += mean(take_step(forward, optimizer, x, y, label_smoothing,
                                           run["precision"], run["winograd"]))  # fmt: skip
@@ -179,6 +178,8 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
             if ema:
                 average.update(model, run["step"])
             run["seconds"] += time.monotonic() - begun
+            if x.shape[-1] != side:  # the first step of a size may have to prepare, or to compile
+                side, opened = x.shape[-1], (time.monotonic(), run["step"])
             bar.update(batch_size)
             if seconds is not None:
                 run["steps"] = from_first(_fitting_steps(run, seconds, start, opened))
@@ -187,12 +188,12 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
             if device.type != "cpu" and run["step"] % LOOK_EVERY and not ends:
                 continue
             _require_finite(run["sums"], rate)
-            stop = any_of(bool(requests), device)
             if ends:
                 last = _end_epoch(run, result, data, per_epoch, rate, start)
                 bar.set_postfix({k: f"{last[k]:.3f}" for k in ("loss", "val_acc") if k in last})
                 for key, value in last.items() if log else ():
                     log.add_scalar(key, value, run["step"])
+            stop = any_of(bool(requests), device)
             if writes and (stop or ends or time.monotonic() - saved > SAVE_EVERY):
                 run["spent"] = _spent(start)
                 save_run(run, model, result, optimizer, checkpoint)
@@ -224,6 +225,8 @@ def only_whole(model, side):
     try:
         with torch.no_grad():
             model.eval()(images)
+    except NotImplementedError:
+        raise
     except RuntimeError as error:
         return (
             f"this network does not take images of {small}x{small} "
@@ -238,11 +241,11 @@ def _batch(images, labels, run, mine, layout):
     step, settings = run["step"], run["settings"]
     size, seed = settings["batch_size"], settings["seed"]
     epoch, i = divmod(step, len(images) // size)
-    rows = shuffled(len(images), seed, epoch)[i * size : (i + 1) * size].to(images.device)
+    order, mirrored = _drawn(len(images), seed, epoch, images.device)
+    rows = order[i * size : (i + 1) * size]
     torch.manual_seed(1_000_003 * seed + step)  # a resumed run draws the same
     batch = images[rows]
     if settings["augmented"]:
-        mirrored = mirrored_in(epoch, len(images), seed).to(images.device)
         batch = augment(batch, mirrored=mirrored[rows])
     if rank() > 0:
         torch.manual_seed(1_000_003 * seed + step + 2**40 * rank())  # dropout of its own
@@ -250,6 +253,12 @@ def _batch(images, labels, run, mine, layout):
     if settings["progressive"]:
         x = shrink(x, side_at(step / run["steps"], x.shape[-1]), layout)
     return x, labels[rows[mine]]
+
+
+@functools.lru_cache(maxsize=1)
+def _drawn(N, seed, epoch, device):
+    """The order of an epoch's images, and which are mirrored: once, for a copy halts a card."""
+    return shuffled(N, seed, epoch).to(device), mirrored_in(epoch, N, seed).to(device)
 
 
 def take_step(forward, optimizer, x, y, label_smoothing, precision, winograd=False):
@@ -281,25 +290,30 @@ def _require_finite(figures, lr):
 def _fitting_steps(run, seconds, start, opened):
     """Return how many steps the run can have to end in time, at the pace since `opened`.
 
-    That is when this session's images got their size. With larger ones to come there will be
-    fewer steps; that is seen once they are there.
+    That is after the first step of this session with images of their size. With larger ones to
+    come there will be fewer steps; that is seen once they are there.
     """
     opened_at, first = opened
     session, elapsed = time.monotonic() - opened_at, time.monotonic() - start[0]
-    if session < 0.1 * seconds and elapsed < seconds:
+    if elapsed >= seconds:
+        return run["step"]
+    if session < 0.1 * seconds:
         return run["steps"]  # too early to tell
     left = (seconds - elapsed) * (run["step"] - first) / session
-    return min(run["steps"], run["step"] + max(0, int(left)))
+    return min(run["steps"], run["step"] + int(left))
 
 
 def _end_epoch(run, model, data, per_epoch, lr, start):
     """Add the epoch to the history; return what was added."""
     steps = run["step"] - per_epoch * len(run["history"]["loss"])
     loss, train_acc, _ = (run["sums"] / steps).tolist()
-    last = {"loss": loss, "train_acc": train_acc, "lr": lr, "seconds": run["seconds"]}
+    last = {"loss": loss, "train_acc": train_acc, "lr": lr, "seconds": run["seconds"],
+            "steps": run["step"]}  # fmt: skip
     run["sums"], run["seconds"] = torch.zeros_like(run["sums"]), 0.0
     if len(data["X_val"]) and rank() == 0:
-        last["val_acc"] = accuracy(model, data["X_val"], data["y_val"])
+        last["val_acc"] = accuracy(
+            model, data["X_val"], data["y_val"], precision=run["precision"]
+        )
     last["elapsed"], last["cpu_seconds"] = _spent(start)
     for key, value in last.items():
         run["history"][key].append(value)

@@ -5,9 +5,12 @@ Paths that lead outside, links and devices are left out and named; a bomb stops 
 
 from __future__ import annotations
 
+import errno
+import lzma
 import shutil
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from grading.repair import COLLECTED, SKIPPED, Repair, files, shown
@@ -15,22 +18,38 @@ from grading.repair import COLLECTED, SKIPPED, Repair, files, shown
 MAX_FILES = 2_000
 MAX_BYTES = 500_000_000  # of all files together, unpacked
 CHUNK = 1 << 20
+# What a damaged archive makes the reader raise; an OSError too, unless it is one of this machine's.
+DAMAGE = (
+    zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, ValueError, RuntimeError, IndexError,
+    zlib.error, lzma.LZMAError, OSError,
+)  # fmt: skip
+OURS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE,
+)  # fmt: skip
 
 
 def unpack(source: Path, folder: Path) -> list[Repair]:
     """Unpack the archive (or copy the folder) `source` into `folder`; say what was left out.
 
-    Never raises for what is in it: an archive that cannot be opened gives an empty folder.
+    Never raises for what is in it: an archive that cannot be opened gives an empty folder. Raises
+    OSError for what is not the student's fault: a full disk, a file that may not be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         return _copy(source, folder)
-    try:
-        with zipfile.ZipFile(source) as archive:
-            return _unzip(archive, folder)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, ValueError, RuntimeError):
-        name = shown(source.name)
-        return [Repair(name, "it could not be opened as a zip archive; please hand in again.")]
+    with source.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return _unzip(archive, folder)
+        except DAMAGE as error:
+            _raise_if_ours(error)
+            name = shown(source.name)
+            return [Repair(name, "it could not be opened as a zip archive; please hand in again.")]
+
+
+def _raise_if_ours(error: Exception) -> None:
+    if isinstance(error, OSError) and error.errno in OURS:
+        raise error
 
 
 def _copy(source: Path, folder: Path) -> list[Repair]:
@@ -65,7 +84,8 @@ def _unzip(archive: zipfile.ZipFile, folder: Path) -> list[Repair]:
             left -= _write(archive, member, place, left)
         except FileExistsError:
             repairs.append(Repair(shown(name), "it is in the archive twice; the first was taken."))
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError) as error:
+        except DAMAGE as error:
+            _raise_if_ours(error)
             if place.is_file():
                 place.unlink()
             text = f"it is damaged in the archive and was left out ({type(error).__name__})."

@@ -21,7 +21,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datasets import cifar10_1
-from grading import cluster, connection, gradebook, graders, repair
+from grading import cluster, connection, exam, gradebook, graders, repair
 from grading.gradebook import GradebookError
 from grading.graders import LONGEST
 from grading.machine import ClusterError
@@ -35,6 +35,11 @@ COURSE = ROOT / "build" / "course"
 DEMO = ROOT / "build" / "demo"  # a course of its own: a real class is never touched by a demo
 Grader = Callable[[Path, Path], None]
 SHARE = 10  # submissions for which another process of nbgrader's is worth its start
+AFTERWARDS = "After `make cifar10`, `make grade` grades anew."
+WITHOUT_IMAGES = {  # by what there is in the place of CIFAR-10
+    "missing": f"There is no CIFAR-10 here, so checkpoints get no points. {AFTERWARDS}",
+    "a stand-in": f"Checkpoints are tested on the stand-in, not on CIFAR-10. {AFTERWARDS}",
+}
 MANY = 20  # submissions for whose repair it is worth to start processes, which grading needs too
 
 
@@ -98,16 +103,18 @@ def alone(course: Path) -> Iterator[None]:
 
 def release(course: Path) -> int:
     """nbgrader's `generate_assignment`: the notebooks for students, and a gradebook for them."""
-    if _anew(course, "generate_assignment"):
-        return 1
+    with alone(course):
+        if _anew(course, "generate_assignment"):
+            return 1
     print(f"released: {course / 'release' / ASSIGNMENT}")
     return 0
 
 
 def collect(course: Path) -> int:
     """nbgrader's `zip_collect` on `downloaded/assignment2/archive`, repairs included."""
-    if _anew(course, "zip_collect"):
-        return 1
+    with alone(course):  # who grades must not meet half a submission
+        if _anew(course, "zip_collect"):
+            return 1
     print(f"{len(submissions(course))} submissions collected in {course / 'submitted'}")
     return 0
 
@@ -126,20 +133,20 @@ def grade(course: Path, workers: int | None = None) -> int:
         print(problem, file=sys.stderr)
         return 1
     with alone(course):
-        try:
-            return _grade(course, store, workers)
-        except OSError as problem:
-            if problem.errno not in graders.NO_ROOM:
-                raise
-            print(graders.FULL, file=sys.stderr)
-            return 1
+        return _grade(course, store, workers)
 
 
 def _grade(course: Path, store: Store, workers: int | None) -> int:
     known = gradebook.students(course, ASSIGNMENT)  # before the work: is it there at all?
+    try:
+        print(f"entropy {store.entropy} (ENTROPY={store.entropy} replays this grading)")
+    except ValueError as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    if (images := exam.source()) != "CIFAR-10":
+        print(WITHOUT_IMAGES[images], file=sys.stderr)
     workers = workers or os.cpu_count() or 1
     _repair_all(course, workers)
-    print(f"entropy {store.entropy} (ENTROPY={store.entropy} replays this grading)")
     if scheduler := os.environ.get(cluster.SCHEDULER):
         pending, failed = ungraded(course)
         failed |= cluster.grade_on(scheduler, course, pending)
@@ -149,7 +156,7 @@ def _grade(course: Path, store: Store, workers: int | None) -> int:
     gradebook.through_outages(course, partial(autograde, course, workers), writes=True)
     full = shutil.disk_usage(course).free < 1 << 20
     for student in _unconverted(course):
-        failed.setdefault(student, graders.FULL if full else "nbgrader could not convert it")
+        failed.setdefault(student, graders.FULL if full else "it has no place in the gradebook")
     for student, reason in failed.items():
         print(f"not graded: {student}: {reason}")
     if failed:
@@ -223,7 +230,7 @@ def _repaired(course: Path, folders: dict[str, Path], workers: int) -> Iterator[
         try:
             repair_one(course, folder)
             yield student, ""
-        except OSError as problem:
+        except Exception as problem:  # as in a process of its own
             yield student, graders.told(problem)
 
 
@@ -250,30 +257,32 @@ def _forget_stale(course: Path, known: set[str]) -> dict[str, str]:
 
 
 def _unconverted(course: Path) -> list[str]:
-    """The students whose notebooks nbgrader has yet to convert."""
-    converted = {path.parent.name for path in course.glob(f"autograded/*/{ASSIGNMENT}")}
-    return [student for student in submissions(course) if student not in converted]
+    """The students whose notebooks nbgrader has yet to convert, with an outcome for each check."""
+    marked = {path.name for path in (course / "graded").iterdir()}
+    return [student for student in submissions(course) if student not in marked]
 
 
 def autograde(course: Path, workers: int) -> int:
     """nbgrader's `autograde` on all cores: each process converts a share of the class, and reads
     the outcomes that are stored. What is left, after a gradebook that was away or locked, is
     tried once more. Returns how many are left after that."""
-    waiting = len(_unconverted(course))
-    connection.prepare(gradebook.url(course))
     marks = course / "graded"
     marks.mkdir(exist_ok=True)
     before = len(os.listdir(marks))
+    waiting = len(_unconverted(course))
+    connection.prepare(gradebook.url(course))
     with tqdm(total=waiting, unit="submission", desc="writing the gradebook", mininterval=1) as bar:
         for of in (max(1, min(workers, waiting // SHARE)), 1):
             for process in [_share(course, share, of) for share in range(of)]:
                 while process.poll() is None:
                     time.sleep(0.1)
                     bar.update(len(os.listdir(marks)) - before - bar.n)
-            left = len(_unconverted(course))
+            left = _unconverted(course)
             if not left:
                 break
-    return left
+            for student in left:  # nbgrader passes over what is there, with an outcome or without
+                shutil.rmtree(course / "autograded" / student / ASSIGNMENT, ignore_errors=True)
+    return len(left)
 
 
 def _share(course: Path, share: int, of: int) -> subprocess.Popen:
@@ -370,6 +379,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
     arguments = parser.parse_args(argv)
     course = (arguments.course or COURSE).resolve()
+    if images := os.environ.get("CIFAR10_DIR"):  # nbgrader's command works in another folder
+        os.environ["CIFAR10_DIR"] = os.path.abspath(images)
     try:
         if arguments.verb == "demo":
             return demo(DEMO)
@@ -381,7 +392,14 @@ def main(argv: list[str] | None = None) -> int:
         return verbs[arguments.verb](course)
     except (GradebookError, ClusterError) as problem:
         print(problem, file=sys.stderr)
-        return 1
+    except OSError as problem:
+        if problem.errno not in graders.NO_ROOM:
+            raise
+        print(graders.FULL, file=sys.stderr)
+    except KeyboardInterrupt:
+        print("stopped. What was done is kept: the same command goes on", file=sys.stderr)
+        return 130
+    return 1
 
 
 if __name__ == "__main__":

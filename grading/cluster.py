@@ -35,6 +35,7 @@ PATIENCE = 300.0  # and those to wait for one that went away, or for a machine t
 ANSWERS = 60.0  # seconds in which a scheduler that is at work answers, however busy it is
 GLANCE = 0.05  # seconds between two looks at what is done
 IN_FLIGHT = 1 << 29  # bytes of submissions that the scheduler holds at once
+TRIES = 3  # of a submission, on machines that have no room for it
 KEPT = "What was graded is kept: run the same command again"
 
 
@@ -175,6 +176,7 @@ class _Run:
     names: Sequence[str] | None
     failed: dict[str, str] = field(default_factory=dict)
     graded: Counter[str] = field(default_factory=Counter)
+    tries: Counter[str] = field(default_factory=Counter)  # by key: on machines that could not grade
 
     def until_lost(self, client: Any, bar: tqdm) -> None:
         """Send and take in, until nothing waits or the scheduler is lost."""
@@ -210,17 +212,25 @@ class _Run:
     def _send(self, client: Any, key: str, files: dict[str, bytes]) -> Any:
         task = ("grade_sent", key, files, self.entropy, self.store.level, self.names)
         return client.submit(
-            on_machine, *task, key=f"grade-{key}", resources={self.crew.label: 1}, pure=False
-        )
+            on_machine, *task, key=f"grade-{key}-{self.tries[key]}", pure=False,
+            resources={self.crew.label: 1},
+        )  # fmt: skip
 
     def _take(self, key: str, future: Any) -> bool:
         """Keep what came of a submission; False if it was lost on the way, and is to be sent
         again."""
         if future.status == "finished":
             try:
-                name, found = future.result(timeout=FIRST)
+                name, found, lacks = future.result(timeout=FIRST)
             except (OSError, CancelledError):  # the machine has gone, and took it along
                 return False
+            if lacks:
+                self.tries[key] += 1
+                if self.tries[key] < TRIES:
+                    self.crew.say(f"{name}: {lacks}; what it was sent is sent again")
+                    return False
+                self._fail(key, f"{lacks} ({name})")
+                return True
             try:
                 outcomes = {check: Outcome.from_json(text) for check, text in found.items()}
                 self.store.write(key, outcomes)
@@ -230,7 +240,8 @@ class _Run:
             self.graded[name] += 1
             del self.waiting[key]
         elif future.status == "error":
-            self._fail(key, str(future.exception()).splitlines()[0])
+            problem = future.exception()
+            self._fail(key, next(iter(str(problem).splitlines()), type(problem).__name__))
         else:
             return False
         return True

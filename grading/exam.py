@@ -12,7 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cs231n.data_utils import TEST_BATCH, TRAINING_BATCHES, cifar10_folder, load_CIFAR_batch
+from cs231n.data_utils import (
+    TEST_BATCH,
+    TRAINING_BATCHES,
+    cifar10_folder,
+    is_stand_in,
+    load_CIFAR_batch,
+)
 from datasets import cifar10_1
 
 # How many of each are drawn. All test images count; of the others, samples that a full-width
@@ -37,6 +43,14 @@ class Exam:
     def of(self, *groups: str) -> np.ndarray:
         """Where the images of these groups are."""
         return np.flatnonzero(np.isin(self.groups, groups))
+
+
+def source() -> str:
+    """What there is to draw from: "CIFAR-10", "a stand-in" or "missing"."""
+    try:
+        return "a stand-in" if is_stand_in(cifar10_folder()) else "CIFAR-10"
+    except FileNotFoundError:
+        return "missing"
 
 
 def draw(entropy: int) -> Exam:

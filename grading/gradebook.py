@@ -44,6 +44,10 @@ def url(course: Path) -> str:
     if not said:
         return f"sqlite:///{course}/gradebook.db"
     address = _parsed(said)
+    if address.get_backend_name() == "sqlite":  # nbgrader's command works in the course folder
+        if not address.database or address.database == ":memory:":
+            raise GradebookError(f"{VARIABLE} names no file: sqlite:////folder/gradebook.db does")
+        address = address.set(database=str(Path(course).resolve() / address.database))
     if address.get_backend_name() == "postgresql":
         address = address.update_query_dict(NOTICED | dict(address.query))
     return address.render_as_string(hide_password=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,10 @@ def configure(c: Any, root: Path | str) -> None:
     # Archives are opened by us: one broken archive must not end the collection, and a link or
     # a path that leads outside is not for a plain `unzip`.
     c.ZipCollectApp.extractor_plugin = "grading.zip_collect.CourseExtractor"
+    # From the course folder on: a student's archive may hold folders of these names too.
     c.FileNameCollectorPlugin.named_regexp = (
-        r".*/extracted/(?P<student_id>[^/]+)_hw/(?P<file_id>.+)"
+        re.escape(str(course)) + r"/downloaded/[^/]+/extracted/"
+        r"(?P<student_id>[^/]+)_hw/(?P<file_id>.+)"
     )
     c.FileNameCollectorPlugin.valid_ext = list(COLLECTED)
 

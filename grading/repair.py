@@ -20,7 +20,7 @@ from grading import overlay, repair_notebook
 from grading.repair_notebook import BrokenNotebook
 from grading.store import write_atomically
 
-COLLECTED = (".ipynb", ".py", ".safetensors", ".pt")  # endings that are handed in
+COLLECTED = (".ipynb", ".py", ".safetensors", ".pt", ".pth")  # endings that are handed in
 SKIPPED = (".ipynb_checkpoints", "__pycache__", "__MACOSX")
 MAX_FILES = 5_000
 
@@ -66,7 +66,9 @@ def settle(
     known = settled(folder, record)
     if known is not None:
         return known
-    shutil.rmtree(originals, ignore_errors=True)
+    if record.is_file():  # of other content. Without a record, a repair was interrupted: its
+        shutil.rmtree(originals, ignore_errors=True)  # originals are the only ones
+        record.unlink()
     repairs = [*before, *repair(folder, released, originals)]
     content = {"content": fingerprint(folder), "repairs": [asdict(r) for r in repairs]}
     write_atomically(record, json.dumps(content, ensure_ascii=False, indent=1))
@@ -152,9 +154,19 @@ class _Keeper:
 
 
 def _only_plain_files(keeper: _Keeper) -> list[Repair]:
-    """Links, pipes and devices go; they are neither followed nor opened."""
+    """Links, pipes and devices go; they are neither followed nor opened. A folder does not keep
+    the name of a notebook."""
     repairs = []
     for top, folders, names in os.walk(keeper.folder):
+        for i, name in enumerate(folders):
+            path = Path(top, name)
+            if path.suffix == ".ipynb" and not path.is_symlink():
+                while path.exists():
+                    path = path.with_name(path.name + "_")
+                Path(top, name).rename(path)
+                folders[i] = path.name
+                text = "this was a folder, not a notebook; it was renamed."
+                repairs.append(Repair(keeper.name(Path(top, name)), text))
         for name in [*folders, *names]:
             path = Path(top, name)
             mode = path.lstat().st_mode

@@ -83,7 +83,10 @@ def mend(student: dict[str, Any], released: dict[str, Any]) -> Mended:
     elif not _is_valid(student):
         result.note("It did not follow the notebook format in places; those were put right.")
     budget = Budget()
-    cells = [_plain_cell(raw, budget) for raw in student["cells"][:MAX_CELLS]]
+    try:
+        cells = [_plain_cell(raw, budget) for raw in student["cells"][:MAX_CELLS]]
+    except RecursionError:
+        raise BrokenNotebook("it is nested too deeply") from None
     cells = [cell for cell in cells if cell is not None]
     if len(student["cells"]) > MAX_CELLS:
         result.note(f"It had more than {MAX_CELLS} cells; the rest was left out.")
@@ -220,10 +223,11 @@ def _plain_cell(raw: Any, budget: Budget) -> Cell | None:
     kind = raw.get("cell_type")
     kind = kind if kind in ("code", "markdown", "raw") else "raw"
     metadata = raw.get("metadata")
-    metadata = copy.deepcopy(metadata) if isinstance(metadata, dict) else {}
+    metadata = metadata if isinstance(metadata, dict) else {}
+    kept = [k for k in ("nbgrader", "deletable", "editable") if k in metadata]
+    metadata = {k: copy.deepcopy(metadata[k]) for k in kept}
     if not isinstance(metadata.get("nbgrader", {}), dict):
         del metadata["nbgrader"]
-    metadata = {k: metadata[k] for k in ("nbgrader", "deletable", "editable") if k in metadata}
     cell: Cell = {
         "cell_type": kind,
         "metadata": metadata,

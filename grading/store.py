@@ -1,8 +1,8 @@
 """Where the outcomes of a class are kept: one file for each graded content.
 
-An outcome depends on what was handed in, on the checks, on the entropy and on the new images
-that an instructor adds, and on nothing else. So it is stored under a hash of these, and a class
-that was graded half is graded on from there.
+An outcome depends on what was handed in, on the checks, on the entropy, on whether CIFAR-10 is
+there and on the new images that an instructor adds, and on nothing else. So it is stored under a
+hash of these, and a class that was graded half is graded on from there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from datasets import cifar10_1
-from grading import overlay
+from grading import exam, overlay
 from grading.outcome import Outcome
 from grading.sealed import isolation
 
@@ -80,6 +80,8 @@ class Store:
                 pass
             except ValueError:
                 raise ValueError(f"{path} does not hold a whole number: delete it") from None
+        if said and not said.isdecimal():
+            raise ValueError(f"{ENTROPY} must be a whole number, but is {said!r}")
         entropy = int(said) if said else secrets.randbits(64)
         write_atomically(path, f"{entropy}\n")
         return entropy
@@ -123,7 +125,8 @@ class Store:
 def key_of(content: str, entropy: int, level: str) -> str:
     """The key of outcomes, from the hash of a submission's content; ValueError if CIFAR10_1_URL
     names no set of images."""
-    parts = f"{content} {checks_version()} {entropy} {level} {cifar10_1.version()}"
+    images = f"{exam.source()} {cifar10_1.version()}"
+    parts = f"{content} {checks_version()} {entropy} {level} {images}"
     return hashlib.sha256(parts.encode()).hexdigest()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from nbgrader.plugins import ExtractorPlugin
 
 from grading import repair
 from grading.archives import unpack
+from grading.graders import told
 from grading.nbgrader_config import ASSIGNMENT
 from grading.preprocessors import record
 from grading.repair import Repair, shown
@@ -32,10 +35,17 @@ class CourseExtractor(ExtractorPlugin):
                 for path in sources
                 if path != newest
             ]
-            before += unpack(newest, folder)
-            note = record(course, student)
+            note, originals = record(course, student), course / "originals" / student
             note.unlink(missing_ok=True)
-            repair.settle(folder, released, course / "originals" / student, note, before)
+            shutil.rmtree(originals, ignore_errors=True)
+            try:
+                before += unpack(newest, folder)
+                repair.settle(folder, released, originals, note, before)
+            except OSError as problem:  # before anything of an earlier collection is replaced
+                self.log.error("%s was not collected, nor anybody else: %s", student, told(problem))
+                sys.exit(1)
+            except Exception:  # of our own: the others are collected
+                self.log.exception("%s could not be repaired", student)
         # What is not collected (mail, text) would only make zip_collect warn about it.
         for path in list(repair.files(Path(extracted_path))):
             if path.suffix not in repair.COLLECTED:

@@ -160,6 +160,13 @@ def test_an_interrupted_run_keeps_its_plan(tmp_path):
     assert len(made) == 2
     budget.kept_plan(path, "3m", make)
     assert len(made) == 3
+    assert budget.kept_plan(path, "3m", make, width=16) == made[2] and len(made) == 3
+    budget.kept_plan(path, "3m", make, width=64)
+    assert len(made) == 4
+    for damaged in ("", "{}", '{"budget": "3m", "plan": {"width": 16}}'):
+        path.with_suffix(".budget.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"budget.json is damaged: delete it"):
+            budget.kept_plan(path, "3m", make)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -15,10 +16,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from grading import cluster, machine
+from grading import cluster, graders, machine
 from grading.overlay import ROOT
 from grading.sealed import isolation
-from grading.store import content
+from grading.store import Store, content, key_of
 from tests import faults
 
 fast = pytest.mark.fast
@@ -173,6 +174,50 @@ def test_what_changed_on_the_way_is_not_graded(monkeypatch):
     monkeypatch.setattr(machine, "distributed", lambda: library)
     with pytest.raises(RuntimeError, match=r"changed while it was read.*lab7"):
         machine.grade_sent("another key", {"cs231n/layers.py": b"x = 1"}, 1, "sealed", None)
+
+
+@fast
+@pytest.mark.parametrize("failing", ["write_bytes", "grader"])
+def test_a_machine_without_room_says_so(monkeypatch, failing):
+    """Is it no failure of the submission where a worker's disk is full, or its grader's?"""
+    def full(*_):
+        if failing == "grader":
+            raise RuntimeError(graders.FULL)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    library = SimpleNamespace(get_worker=lambda: SimpleNamespace(name="lab7"))
+    monkeypatch.setattr(machine, "distributed", lambda: library)
+    monkeypatch.setattr(machine, "PAUSE", 0.0)
+    monkeypatch.setattr(machine, "content", lambda folder: "content")
+    monkeypatch.setattr(machine, "_graded", full)
+    if failing == "write_bytes":
+        monkeypatch.setattr(Path, "write_bytes", full)
+    key = key_of("content", 1, "sealed")
+    found = machine.grade_sent(key, {"cs231n/layers.py": b"x = 1"}, 1, "sealed", None)
+    assert found == ("lab7", {}, graders.FULL)
+
+
+@fast
+def test_what_a_machine_had_no_room_for_is_sent_again(tmp_path):
+    """Is it graded elsewhere; and told, after three times and of a failure without words too?"""
+    class Answer(SimpleNamespace):
+        def result(self, timeout):
+            return self.answer
+
+        def exception(self):
+            return MemoryError()
+
+    said = []
+    crew = SimpleNamespace(say=said.append)
+    people = {"a": {"ann": tmp_path}, "b": {"bob": tmp_path}, "c": {"cid": tmp_path}}
+    run = cluster._Run(Store(tmp_path), 1, crew, people, None)
+    full = Answer(status="finished", answer=("lab7", {}, graders.FULL))
+    assert [run._take("a", full), run._take("a", full)] == [False, False]
+    assert run._take("a", Answer(status="finished", answer=("lab8", {}, ""))) is True
+    assert [run._take("b", full) for _ in range(3)] == [False, False, True]
+    assert run._take("c", Answer(status="error")) is True
+    assert run.failed == {"bob": f"{graders.FULL} (lab7)", "cid": "MemoryError"}
+    assert run.graded == {"lab8": 1} and len(said) == 4 and "lab7" in said[0]
 
 
 @fast

@@ -66,6 +66,18 @@ def test_the_url(tmp_path, monkeypatch):
 
 
 @fast
+def test_a_file_of_another_folder(tmp_path, monkeypatch):
+    """Is a relative file that of the course, for us and for nbgrader; and none refused?"""
+    for said, file in (("sqlite:///book.db", tmp_path / "book.db"), ("sqlite:////b.db", "/b.db")):
+        monkeypatch.setenv("CS231N_DB_URL", said)
+        assert gradebook.url(tmp_path) == f"sqlite:///{file}"
+    for said in ("sqlite://", "sqlite:///:memory:"):
+        monkeypatch.setenv("CS231N_DB_URL", said)
+        with pytest.raises(GradebookError, match="names no file"):
+            gradebook.url(tmp_path)
+
+
+@fast
 @pytest.mark.parametrize("url", ["no url", "oracle9i://me:hush@there/x", "postgresql://a:hush@b:c"])
 def test_no_url_at_all(tmp_path, monkeypatch, url):
     """Is a URL that is none told in a sentence, without showing it?"""

@@ -23,6 +23,7 @@ from nbgrader.api import Gradebook
 from grading import (
     classroom,
     connection,
+    exam,
     examples,
     grade,
     gradebook,
@@ -389,9 +390,90 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch, capsys):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    (tmp_path / "nbgrader_config.py").touch()
     monkeypatch.setattr(classroom, "_grade", full)
-    assert classroom.grade(tmp_path) == 1
-    assert "make room" in capsys.readouterr().err
+    monkeypatch.setattr(classroom, "nbgrader", full)
+    for verb in ("grade", "collect", "feedback", "release"):
+        assert classroom.main([verb, "--course", str(tmp_path)]) == 1
+        assert capsys.readouterr().err == f"{graders.FULL}\n"
+
+
+@fast
+def test_ctrl_c_is_no_traceback(tmp_path, monkeypatch, capsys):
+    """Is it said that the same command goes on?"""
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    (tmp_path / "nbgrader_config.py").touch()
+    monkeypatch.setattr(classroom, "_grade", stopped)
+    assert classroom.main(["grade", "--course", str(tmp_path)]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+@fast
+@pytest.mark.parametrize("said, stored", [("abc", None), ("-1", None), (None, "not a number")])
+def test_an_entropy_that_is_none_is_told(tmp_path, monkeypatch, capsys, said, stored):
+    """Does a class with such an ENTROPY, or file of it, end in a sentence?"""
+    monkeypatch.delenv("ENTROPY", raising=False)
+    monkeypatch.setattr(gradebook, "students", lambda *_: set())
+    (tmp_path / "nbgrader_config.py").touch()
+    if said:
+        monkeypatch.setenv("ENTROPY", said)
+    else:
+        (tmp_path / "entropy.txt").write_text(stored)
+    assert classroom.main(["grade", "--course", str(tmp_path)]) == 1
+    assert "whole number" in capsys.readouterr().err
+
+
+@fast
+def test_a_class_without_cifar10_is_told_and_graded_anew_with_it(tmp_path, monkeypatch, capsys):
+    """Is it said that checkpoints get no points, and are the outcomes not those with the images?"""
+    monkeypatch.setenv("ENTROPY", "1")
+    monkeypatch.setattr(gradebook, "students", lambda *_: set())
+    monkeypatch.setattr(classroom, "autograde", lambda *_: 0)
+    (tmp_path / "graded").mkdir()
+    keys = set()
+    words = {"missing": "no points", "a stand-in": "the stand-in", "CIFAR-10": ""}
+    for images, told in words.items():
+        monkeypatch.setattr(exam, "source", lambda images=images: images)
+        assert classroom.grade(tmp_path) == 0
+        said = capsys.readouterr().err
+        assert told in said and ("make cifar10" in said) == (images != "CIFAR-10")
+        keys.add(Store(tmp_path).key(tmp_path))
+    assert len(keys) == 3
+
+
+@slow
+def test_who_has_no_outcome_in_the_gradebook_is_tried_again_and_told(tmp_path, monkeypatch, capsys):
+    """Is a submission that changed between grading and the gradebook listed, and not a silent 0;
+    and does one that only failed at first get its grade?"""
+    monkeypatch.delenv("CS231N_DB_URL", raising=False)
+    course = small_course.write_course(tmp_path / "course")
+    small_course.must(small_course.nbgrader(course, "generate_assignment", "assignment2"))
+    for student in ("ann", "bob", "cid"):
+        place = course / "submitted" / student / "assignment2"
+        for name, content in small_course.files(layers=f"# {student}\n").items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text(content)
+    small_course.fill_store(course)
+    store, late = Store(course), course / "submitted/cid/assignment2"
+    key, start, waits = store.key(late), classroom._share, []
+
+    def share(course, share, of):
+        """What comes between: bob's layers change for good, cid's outcome is away at first."""
+        (course / "submitted/bob/assignment2/cs231n/layers.py").write_text("# changed\n")
+        name = course / "outcomes" / f"{key}.json"
+        away = name.with_suffix(".away")
+        away.rename(name) if waits else name.rename(away)
+        waits.append(share)
+        return start(course, share, of)
+
+    monkeypatch.setattr(classroom, "grade_in_parallel", lambda *_: {})
+    monkeypatch.setattr(classroom, "_share", share)
+    assert classroom.grade(course, 1) == 1
+    assert "not graded: bob: " in capsys.readouterr().out and len(waits) == 2
+    table = {row.student: row for row in grades.rows(course)}
+    assert table["cid"].graded and table["ann"].graded and not table["bob"].graded
 
 
 @fast

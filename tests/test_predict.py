@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,6 +71,14 @@ def spoil(name, content):
     return lambda folder: (folder / name).write_bytes(content)
 
 
+def as_torch(folder, content, size=None):
+    """Another file of weights, cut to that many bytes."""
+    path = folder.parent / "weights.pt"
+    torch.save(content, path)
+    path.write_bytes(path.read_bytes()[:size])
+    return path
+
+
 def large(folder):
     Image.new("RGB", (64, 32)).save(folder / "2.png")
 
@@ -84,6 +93,8 @@ def large(folder):
         (large, "2.png has 64x32 pixels, not 32x32"),
         (spoil("../weights.safetensors", b"text"), "weights.safetensors is damaged, or holds no"),
         (lambda folder: (folder / "../weights.safetensors").unlink(), "No such file"),
+        (lambda folder: as_torch(folder, {"x": torch.ones(9)}, 200), "weights.pt is damaged"),
+        (lambda folder: as_torch(folder, 3.0), "holds no weights by name, but a float"),
         (spoil("../batches.meta", b"cos\nsystem\n(S'true'\ntR."), "it asks for os.system"),
     ],
 )
@@ -91,8 +102,9 @@ def test_bad_input_is_told_in_a_line(images, checkpoint, tmp_path, capsys, chang
     """Does each fault end in one sentence, and leave an earlier file as it was?"""
     (tmp_path / "submission.csv").write_text("earlier")
     folder = images(3)
-    change(folder)
-    assert predict.main(["--checkpoint", str(checkpoint), "--images", str(folder)]) == 1
+    other = change(folder)
+    weights = other if isinstance(other, Path) else checkpoint
+    assert predict.main(["--checkpoint", str(weights), "--images", str(folder)]) == 1
     assert said in capsys.readouterr().err
     assert (tmp_path / "submission.csv").read_text() == "earlier"
     assert not list(tmp_path.glob("*.part"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import os
+import re
 import stat
 import zipfile
 from pathlib import Path
@@ -297,6 +299,47 @@ def test_settle_is_idempotent(handed_in, released, tmp_path):
     assert repair.settle(handed_in, released, tmp_path / "o", record) == []
 
 
+def test_an_interrupted_repair_keeps_the_original(handed_in, released, tmp_path, monkeypatch):
+    """Is what a student handed in still there after a repair that was stopped, and another one?"""
+    broken, record = '{"cells": [', tmp_path / "record.json"
+    (handed_in / FCN).write_text(broken)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(repair, "fingerprint", stop)  # of the result, for the record
+        with pytest.raises(KeyboardInterrupt):
+            repair.settle(handed_in, released, tmp_path / "o", record)
+    assert repair.settle(handed_in, released, tmp_path / "o", record) == []
+    assert (tmp_path / "o" / FCN).read_text() == broken
+    put(handed_in / FCN, student_notebook("FullyConnectedNets"))
+    (handed_in / "Dropout.ipynb").write_text(broken)
+    repair.settle(handed_in, released, tmp_path / "o", record)
+    assert [p.name for p in (tmp_path / "o").iterdir()] == ["Dropout.ipynb"]
+
+
+def test_a_folder_with_the_name_of_a_notebook(handed_in, released):
+    """Is a notebook that lies in a folder of its own name found, and the folder told?"""
+    whole = (handed_in / FCN).read_text()
+    (handed_in / FCN).unlink()
+    (handed_in / FCN).mkdir()
+    (handed_in / FCN / FCN).write_text(whole)
+    report = mend(handed_in, released)
+    assert any("was a folder" in r for r in report)
+    assert (handed_in / FCN).read_text() == whole
+
+
+@pytest.mark.parametrize("key", ["nbgrader", "scrolled"])
+def test_deep_metadata(handed_in, released, key):
+    """Does metadata nested as deep as JSON is read end nothing?"""
+    notebook = load(handed_in)
+    notebook["cells"][0]["metadata"][key] = "deep"
+    deep = '{"a":' * 700 + "1" + "}" * 700
+    (handed_in / FCN).write_text(json.dumps(notebook).replace('"deep"', deep))
+    mend(handed_in, released)
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -364,6 +407,35 @@ def test_broken_archive(tmp_path, content):
     path = tmp_path / "a.zip"
     path.write_bytes(content)
     assert "could not be opened" in str(unpack(path, tmp_path / "out")[0])
+
+
+def test_damage_inside_an_archive(tmp_path):
+    """Are a member of damaged bytes, and one without a name, no end of the rest?"""
+    files = {"cs231n/layers.py": "".join(map(str, range(5000))), "cs231n/optim.py": "x = 1"}
+    path = archive(tmp_path / "a.zip", files)
+    data = bytearray(path.read_bytes())
+    start = 30 + len("cs231n/layers.py")
+    data[start : start + 40] = bytes(range(215, 255))
+    path.write_bytes(data)
+    assert "is damaged in the archive" in str(unpack(path, tmp_path / "out")[0])
+    assert [p.name for p in repair.files(tmp_path / "out")] == ["optim.py"]
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as made:
+        made.writestr(zipfile.ZipInfo("?"), "x")
+    named = (tmp_path / "b.zip").read_bytes().replace(b"?", b"\0")
+    (tmp_path / "b.zip").write_bytes(named)
+    assert "could not be opened" in str(unpack(tmp_path / "b.zip", tmp_path / "empty")[0])
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EMFILE])
+def test_what_is_not_the_students_fault_is_raised(tmp_path, monkeypatch, number):
+    """Does a full disk end the unpacking, instead of a word about a damaged archive?"""
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    path = archive(tmp_path / "a.zip", {"cs231n/layers.py": "x = 1"})
+    monkeypatch.setattr("grading.archives._write", fail)
+    with pytest.raises(OSError, match=re.escape(os.strerror(number))):
+        unpack(path, tmp_path / "out")
 
 
 def test_archive_bomb(tmp_path, monkeypatch):

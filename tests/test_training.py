@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from cs231n import averaging, evaluation, hardware, predict, saving, training
+from cs231n import averaging, distributed, evaluation, hardware, predict, saving, training
 from cs231n.averaging import WeightAverage
 from cs231n.classifiers.resnet import ResNet18
 from cs231n.train import main
@@ -91,7 +91,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, monkeypatch, data, 
     history = fit(resumed, data, checkpoint=path, ema=ema)
     for name, value in unbroken.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
-    for key in ("loss", "train_acc", "val_acc", "lr"):
+    for key in ("loss", "train_acc", "val_acc", "lr", "steps"):
         assert history[key] == expected[key]
     assert (np.diff(history["elapsed"]) > 0).all() and (np.diff(history["cpu_seconds"]) > 0).all()
     assert json.loads((tmp_path / "w.history.json").read_text())["history"] == history
@@ -271,6 +271,76 @@ def test_a_run_without_enough_time_is_shorter_and_still_settles(data):
     assert time.monotonic() - start < 3
     assert history["elapsed"][-1] < 1.5
     assert 1 < len(history["loss"]) < 10_000 and history["lr"][-1] < 1e-3
+
+
+def test_time_to_prepare_is_not_taken_for_the_pace(monkeypatch, data):
+    """Has a run whose first step takes long, as if it compiled, all steps that fit?"""
+    clock = [0.0]
+    monkeypatch.setattr(
+        training, "time", SimpleNamespace(monotonic=lambda: clock[0], process_time=lambda: 0.0)
+    )
+
+    def work(module, _):
+        if module.training:
+            clock[0] += 60.0 if clock[0] == 0 else 1.0
+
+    model = small_net()
+    model.register_forward_pre_hook(work)
+    history = fit(model, data, epochs=100, seconds=300.0)
+    assert history["steps"][-1] == 241 and history["elapsed"][-1] == 300.0
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"text", {"run": {}}, [1.0]])
+def test_a_damaged_state_is_told(tmp_path, data, content):
+    """Is a state that cannot be read an error that says which file to delete?"""
+    if isinstance(content, bytes):
+        (tmp_path / "w.state.pt").write_bytes(content)
+    else:
+        torch.save(content, tmp_path / "w.state.pt")
+    with pytest.raises(ValueError, match=r"w\.state\.pt is damaged: delete it"):
+        fit(small_net(), data, checkpoint=tmp_path / "w.safetensors")
+
+
+def test_a_signal_while_the_last_epoch_is_validated_is_heard(tmp_path, data):
+    """Does a run that is stopped then say so, and the same call end it?"""
+    model, path = small_net(), tmp_path / "w.safetensors"
+
+    def stop(module, _):
+        if not module.training:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    hook = model.register_forward_pre_hook(stop)
+    with pytest.raises(KeyboardInterrupt, match="step 4"):
+        fit(model, data, epochs=1, checkpoint=path)
+    hook.remove()
+    assert len(fit(small_net(), data, epochs=1, checkpoint=path)["loss"]) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ("--batch-size 0", "a whole number of at least 1, but is 0"),
+        ("--epochs inf", "but is inf"),
+        ("--epochs 0", "but is 0"),
+        ("--width 1.5", "a whole number of at least 1, but is 1.5"),
+        ("--label-smoothing 2", "a number from 0 to 1, but is 2"),
+        ("--threads -1", "but is -1"),
+        ("--lr nan", "but is nan"),
+    ],
+)
+def test_a_number_out_of_range_is_told(capsys, arguments, said):
+    """Does the command say what the number must be, and begin nothing?"""
+    with pytest.raises(SystemExit) as left:
+        main(arguments.split())
+    assert left.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_a_network_that_is_not_written_is_not_called_one_of_one_size():
+    """Does the question for its sizes say that it is not written?"""
+    model = nn.Sequential(nn.Linear(1, 1))
+    model.forward = lambda x: (_ for _ in ()).throw(NotImplementedError)
+    with pytest.raises(NotImplementedError):
+        training.only_whole(model, 32)
 
 
 def any_size_net(seed=0):
@@ -469,6 +539,29 @@ def test_a_strided_pointwise_convolution_has_right_gradients(channels):
     model.to(memory_format=layout)(x.contiguous(memory_format=layout)).backward(dout)
     torch.testing.assert_close(model.weight.grad[..., 0, 0], expected, rtol=1e-4, atol=2e-2)
     assert hardware.pick_layout(model, torch.device("cuda")) is torch.channels_last
+    assert hardware.pick_layout(model, torch.device("mps")) is torch.contiguous_format
+
+
+def test_the_device_is_the_fastest_that_all_processes_can_use(monkeypatch):
+    """Is it a card by its number; Apple's for one process; else the processor?"""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    assert hardware.pick_device() == torch.device("cuda", 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    for processes, device in ((1, "mps"), (2, "cpu")):
+        monkeypatch.setattr(hardware, "size", lambda processes=processes: processes)
+        assert hardware.pick_device() == torch.device(device)
+
+
+def test_no_more_processes_than_cards(monkeypatch):
+    """Is it said how many processes there may be?"""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match="--nproc-per-node 2"), distributed.processes():
+        pass
 
 
 def test_the_precision_is_one_that_the_cpu_runs():

@@ -1,8 +1,8 @@
 """A class of thousands.
 
 Every student hands in the five released notebooks and a right package that differs from all
-others, so that nobody's outcome is another's. `make grade` runs the checks of NumPy code, sealed,
-and writes nbgrader's gradebook. Processor seconds are those of all processes together. The cost of
+others, so that nobody's outcome is another's. The checks of NumPy code alone are run, sealed, and
+nbgrader's gradebook is written. Processor seconds are those of all processes together. The cost of
 a submission is that of one more: what the processes take to start (imports, warm workers, the cases
 drawn) is left out, but for the class of 5,000, where everything is in.
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 BEGIN, END = "<!-- runs: python -m tests.bench.runs -->\n", "<!-- end of runs -->"
 SWITCHES = ("width", "epochs", "lr", "progressive", "ema", "flip", "schedule", "seed")
-DEFAULTS = {"lr": 0.1, "schedule": "one_cycle", "seed": 0}
+DEFAULTS = {"lr": 0.1, "schedule": "one_cycle", "seed": 0, "ema": False, "flip": False}
 
 
 def histories(folder=DOCS / "training"):
@@ -25,26 +25,35 @@ def histories(folder=DOCS / "training"):
 
 
 def command(run):
-    """Return the command that makes this run again."""
+    """Return the command that makes this run again, or what is nearest to it today."""
     words = ["python -m cs231n.train"]
     for name in SWITCHES:
         value = run.get(name, False)  # a switch that is younger than the run
-        if value is True:
-            words.append(f"--{name}")
-        elif value is not False and DEFAULTS.get(name) != value:
+        if isinstance(value, bool) and DEFAULTS.get(name) != value:
+            words.append(f"--{name}" if value else f"--no-{name}")
+        elif DEFAULTS.get(name) != value:
             words.append(f"--{name} {value:g}" if name == "epochs" else f"--{name} {value}")
     return " ".join(words)
 
 
+def epochs(run):
+    """Return the epochs that a run took; of how many, if it left some out to end in time."""
+    if "steps" not in run["history"]:  # younger than the run
+        return f"{run['epochs']:.3g}"
+    per_epoch = run["num_training"] // run["batch_size"]
+    taken, planned = run["history"]["steps"][-1] / per_epoch, run["epochs"]
+    return f"{planned:.3g}" if planned - taken < 0.05 else f"{taken:.3g} of {planned:.3g}"
+
+
 def table(runs):
     """Return the Markdown table of the runs, and the command of each."""
-    lines = ["| run | width | epochs planned | minutes | minutes of two cores | validation | "
+    lines = ["| run | width | epochs | minutes | minutes of two cores | validation | "
              "test | test with mirror images |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for name, run in runs.items():
         history = run["history"]
         minutes, cores = history["elapsed"][-1] / 60, history["cpu_seconds"][-1] / 120
         lines.append(
-            f"| {name} | {run['width']} | {run['epochs']:g} | {minutes:.1f} | {cores:.1f} | "
+            f"| {name} | {run['width']} | {epochs(run)} | {minutes:.1f} | {cores:.1f} | "
             f"{run['val_acc']:.4f} | {run['test_acc']:.4f} | {run['test_acc_flip']:.4f} |"
         )
     lines += ["", *(f"- {name}: `{command(run)}`" for name, run in runs.items())]
@@ -58,7 +67,7 @@ def draw(runs):
     for name, run in runs.items():
         history = run["history"]
         minutes = [seconds / 60 for seconds in history["elapsed"]]
-        length = f"width {run['width']}, {run['epochs']:.3g} epochs"
+        length = f"width {run['width']}, {epochs(run)} epochs"
         label = f"{name}: {length}, test {run['test_acc']:.4f}"
         (line,) = axes.plot(minutes, history["val_acc"], ".-", label=label)
         axes.plot(minutes[-1], run["test_acc"], "*", markersize=13, color=line.get_color())

@@ -9,7 +9,7 @@
 # 4. **Looking closer.** Which classes are mixed up, where the network is surely wrong, what its filters see.
 # 5. **A submission** in Kaggle's format, and as an option a pretrained ResNet-34.
 #
-# You write code in `cs231n/classifiers/pytorch_nets.py` and `cs231n/classifiers/resnet.py`. The accuracy of the network that you hand in counts too: the pass mark is 70 % on the validation set. The numbers to beat are **88.6 %** on the validation set and **87.56 %** on the test set.
+# You write code in `cs231n/classifiers/pytorch_nets.py` and `cs231n/classifiers/resnet.py`. The accuracy of the network that you hand in counts too: the pass mark is 70 % on the test set; accuracy on the validation set tells you about where you are. The numbers to beat are **88.6 %** on the validation set and **87.56 %** on the test set.
 #
 # | symbol | meaning |
 # |---|---|
@@ -375,7 +375,7 @@ plt.show()
 # %% [markdown]
 # # 3. Training
 #
-# `cs231n/training.py` is given. Read it: it is some 260 lines. What it takes from its neighbours is as short: `images.py` (loading, augmentation), `averaging.py`, `saving.py` (files, interruptions), `distributed.py` (several processes).
+# `cs231n/training.py` is given. Read it: it is some 300 lines. What it takes from its neighbours is as short: `images.py` (loading, augmentation), `averaging.py`, `saving.py` (files, interruptions), `distributed.py` (several processes).
 
 # %% [markdown]
 # ## 3.1 Fast on what you have
