@@ -181,7 +181,7 @@ def kept_plan(checkpoint, budget, make, width=None):
         ValueError: if that file is damaged.
     """
     path = checkpoint.with_suffix(".budget.json")
-    if path.exists() and checkpoint.with_suffix(".state.pt").exists():
+    if all(file.exists() for file in (path, checkpoint, checkpoint.with_suffix(".state.pt"))):
         try:
             record = json.loads(path.read_text())
             before, plan = record["budget"], Plan(**record["plan"])

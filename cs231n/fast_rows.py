@@ -82,7 +82,8 @@ def _rows(x, stride, first, width):
         apart[...] = x
         x = apart
     rows = np.zeros((stride, -(-H // stride), n, width, C), dtype=x.dtype)
-    left, right = max(first, 0), min(first + width, W)
+    left = max(first, 0)
+    right = max(left, min(first + width, W))
     for phase in range(stride):
         part = x[:, :, phase::stride, left:right].transpose(2, 0, 3, 1)
         rows[phase, : len(part), :, left - first : right - first] = part
@@ -91,8 +92,8 @@ def _rows(x, stride, first, width):
 
 def _windows(rows, width, stride):
     """Windows of `width` columns of rows (s, h, n, W, C): (s, h, n * W', width * C)."""
-    s, h, n, _, C = rows.shape
-    rows = rows.reshape(s, h, n, -1)
+    s, h, n, W, C = rows.shape
+    rows = rows.reshape(s, h, n, W * C)
     windows = sliding_window_view(rows, width * C, axis=3)[:, :, :, :: stride * C]
     cols = np.empty(windows.shape, dtype=rows.dtype)
     copy_rows(cols, windows)

@@ -17,7 +17,8 @@ def eval_numerical_gradient(f, x, verbose=True, h=1e-5):
     - verbose: print each entry's index and derivative
     - h: the step
 
-    Returns an array of x's shape. Raises ValueError when x is not a float array.
+    Returns an array of x's shape. Raises ValueError when x is not a float array, or when its
+    precision does not hold the step.
     """
     _require_float(x)
     grad = np.zeros_like(x)
@@ -37,7 +38,8 @@ def eval_numerical_gradient_array(f, x, df, h=1e-5):
     - df: upstream gradient, of the shape of f(x)
     - h: the step
 
-    Returns an array of x's shape. Raises ValueError when x is not a float array.
+    Returns an array of x's shape. Raises ValueError when x is not a float array, or when its
+    precision does not hold the step.
     """
     _require_float(x)
     grad = np.zeros_like(x)
@@ -50,8 +52,8 @@ def eval_numerical_gradient_array(f, x, df, h=1e-5):
 def grad_check_sparse(f, x, analytic_grad, num_checks=10, h=1e-5):
     """Compare analytic_grad with central differences of f at num_checks random entries of x.
 
-    Prints a line for each entry and returns the largest relative error among them.
-    Raises ValueError when x is not a float array.
+    Prints a line for each entry and returns the largest relative error among them. Raises
+    ValueError when x is not a float array, or when its precision does not hold the step.
     """
     _require_float(x)
     rng = np.random.default_rng()
@@ -73,10 +75,17 @@ def _require_float(x):
 
 
 def _values_around(f, x, ix, h):
-    """f with x[ix] moved up by h, and with it moved down; x is restored even when f raises."""
+    """f with x[ix] moved up by h, and with it moved down; x is restored even when f raises.
+
+    Raises ValueError when rounding changes the step by more than a tenth.
+    """
     old = x[ix]
     try:
         x[ix] = old + h
+        if abs(float(x[ix]) - float(old) - h) > 0.1 * h:
+            raise ValueError(
+                f"a step of {h:g} is lost beside {old:g} in {x.dtype}: use x.astype(np.float64)"
+            )
         above = np.array(f(x))  # a copy: f may return a view of x
         x[ix] = old - h
         below = np.array(f(x))

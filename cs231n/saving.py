@@ -84,13 +84,13 @@ def save_history(record, checkpoint):
 
 
 def resume(run, model, result, optimizer, checkpoint):
-    """Fill run, networks and optimizer from the state beside the checkpoint, if there is one.
+    """Fill run, networks and optimizer from the state beside the checkpoint, if both are there.
 
     Raises:
         ValueError: if it is damaged, or is that of another run.
     """
     path = checkpoint.with_suffix(".state.pt")
-    there = rank() == 0 and path.exists()
+    there = rank() == 0 and path.exists() and checkpoint.exists()
     if (state := from_first(_read_state(path) if there else None)) is None:
         return
     for name, value in run["settings"].items():

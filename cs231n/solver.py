@@ -130,7 +130,7 @@ class Solver:
         self.train_acc_history.append(train_acc)
         self.val_acc_history.append(val_acc)
         self._save_checkpoint()
-        if val_acc > self.best_val_acc:
+        if val_acc > self.best_val_acc or self.best_val_acc == 0:  # at first, the latest is best
             self.best_val_acc = val_acc
             self.best_params = _copies(self.model.params)
 

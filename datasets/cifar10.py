@@ -47,7 +47,7 @@ def fetch(folder=FOLDER, urls=None, sha256=None):
     Raises DownloadError when no URL gives the archive with this checksum or it cannot be unpacked.
     """
     urls = urls or _from_environment("CIFAR10_URL", URLS)
-    sha256 = sha256 or os.environ.get("CIFAR10_SHA256") or SHA256
+    sha256 = (sha256 or os.environ.get("CIFAR10_SHA256") or SHA256).lower()
     if folders.is_whole(folder):
         print(f"CIFAR-10 is already in {folder}.")
         return folder
@@ -83,6 +83,7 @@ def _checked_path(member):
     path = PurePosixPath(member.name)
     is_folder = member.isdir() and path == PurePosixPath(folders.NAME)
     is_file = member.isfile() and path.parent == PurePosixPath(folders.NAME) and path.name != ".."
+    is_file &= not set(path.name) & set("\\:")  # on Windows these lead out of the folder
     if not (is_folder or is_file):
         raise ValueError(
             f"its member {member.name!r} is refused, for it is not a plain file in {folders.NAME}"

@@ -41,15 +41,15 @@ def version(folder=FOLDER):
 @cache
 def _load(url, folder):
     parts = urlsplit(url)
+    there = Path(folder) / hashlib.sha256(url.encode()).hexdigest()[:12]
     try:
         if parts.scheme == "file":
-            there = Path(url2pathname(parts.path))
-            paths = there / IMAGES, there / LABELS
+            local = Path(url2pathname(parts.path))
+            paths = local / IMAGES, local / LABELS
         else:
             import pooch  # takes long to import, and few need it
 
             pooch.get_logger().setLevel("WARNING")
-            there = Path(folder) / hashlib.sha256(url.encode()).hexdigest()[:12]
             paths = [
                 pooch.retrieve(f"{url}/{name}", None, name, there) for name in (IMAGES, LABELS)
             ]
@@ -62,5 +62,8 @@ def _load(url, folder):
         if not len(labels) or labels.min() < 0:
             raise ValueError("it has no images, or labels below 0")
     except (ValueError, OSError, EOFError, TypeError) as problem:
+        if parts.scheme != "file":  # what came once may be a proxy's page: have it sent again
+            for name in (IMAGES, LABELS):
+                (there / name).unlink(missing_ok=True)
         raise ValueError(f"{VARIABLE} names {url}, but the set cannot be had: {problem}") from None
     return np.array(images), np.array(labels, dtype=np.int64)

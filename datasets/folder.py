@@ -29,8 +29,7 @@ def replacing(folder):
     Raises ValueError when a batch file is missing at the end of the block.
     """
     new, old = (folder.with_name(f"{folder.name}.{state}.part") for state in ("new", "old"))
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+    _clear(folder, new, old)
     new.mkdir(parents=True)
     try:
         yield new
@@ -43,8 +42,15 @@ def replacing(folder):
             folder.rename(old)
         new.rename(folder)
     finally:
-        for leftover in (new, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        _clear(folder, new, old)
+
+
+def _clear(folder, new, old):
+    """Remove what a replacement leaves, once the old folder is back if the new one never came."""
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _describe(path):

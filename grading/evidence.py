@@ -43,6 +43,8 @@ FAST = re.compile(
     rb"|\b(conv|max_pool)_(forward|backward)_(fast|im2col|strides|reshape)\b"
 )
 NAMES_FAST = "names the given fast layers, which answer what its exercises ask for"
+NUMERIC = re.compile(rb"\bgradient_check\b|\b(eval_numerical_gradient|grad_check_sparse)")
+NAMES_NUMERIC = "names the gradient check: differences of its forward are no backward"
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,9 @@ def of_files(student: str, folder: Path, repairs: list[Repair]) -> Iterator[Entr
     for name in (*{"cs231n/layers.py"} & {*found.taken}, *found.helpers):
         if FAST.search(found.content[name]):
             yield Entry(student, "", f"{overlay.printable(name)}: {NAMES_FAST}")
+    for name in (*found.taken, *found.helpers):
+        if NUMERIC.search(found.content[name]):
+            yield Entry(student, "", f"{overlay.printable(name)}: {NAMES_NUMERIC}")
 
 
 def entries(course: Path) -> list[Entry]:

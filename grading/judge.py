@@ -81,7 +81,8 @@ def _followed(
             outcome = replace(again, remarks=(*again.remarks, remark))
             asked, parts = asked_again, True
     if not outcome.passed and check.forward in culprits:
-        outcome = follow.own_forward(check, subject, cases, outcome, points)
+        in_its_form = [case for case, _ in asked]
+        outcome = follow.own_forward(check, subject, in_its_form, outcome, points)
         if not outcome.passed:  # what is left may be another mistake than what came first
             said = summary(check, outcome.findings, [reply for _, reply in asked])
             outcome = replace(outcome, summary=said)

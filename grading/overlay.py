@@ -57,6 +57,20 @@ GIVEN = (
 
 MAX_BYTES = 1_000_000  # of one file
 MAX_FILES = 200  # helpers that are taken
+GRADIENT_CHECK = "cs231n/gradient_check.py"
+# What stands in its place while code is graded: differences of a forward are no backward.
+REFUSES = b'''"""The gradient check, which is not for code that is graded."""
+
+
+def refused(*args, **kwargs):
+    """Raise RuntimeError."""
+    raise RuntimeError(
+        "cs231n.gradient_check is not for code that is graded: compute the gradient by its formula"
+    )
+
+
+rel_error = eval_numerical_gradient = eval_numerical_gradient_array = grad_check_sparse = refused
+'''
 MAX_ENTRIES = 5_000  # folder entries that are looked at
 MAX_DEPTH = 6  # of helpers' folders, below cs231n/
 
@@ -178,7 +192,7 @@ def collect(submission: Path) -> Found:
 
 def _overlaid(found: Found) -> dict[str, bytes]:
     stubs = {name: pristine_stub(name) for name in found.missing}
-    return given() | stubs | found.content
+    return given() | {GRADIENT_CHECK: REFUSES} | stubs | found.content
 
 
 def find_package(submission: Path) -> Path | None:

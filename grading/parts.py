@@ -27,6 +27,20 @@ def _require(holds: bool, wanted: str) -> None:
         raise ValueError(f"it must be called with {wanted}")
 
 
+def _numbers(param: dict[str, Any], *names: str) -> None:
+    """An array among the settings would be spread out over x."""
+    _require(all(np.ndim(param.get(name, 0)) == 0 for name in names), "numbers for settings")
+
+
+def _size(arg: Any) -> int:
+    """How many entries an argument has, with those inside of it."""
+    if isinstance(arg, dict):
+        return sum(map(_size, arg.values()))
+    if isinstance(arg, (list, tuple)):
+        return sum(map(_size, arg))
+    return arg.size if isinstance(arg, np.ndarray) else 1
+
+
 def _rows(x: np.ndarray, *vectors: Any) -> None:
     _require(x.ndim == 2, "x (N, D)")
     fits = all(np.broadcast_shapes(np.shape(v), x.shape) == x.shape for v in vectors)
@@ -45,6 +59,7 @@ def _running(x: np.ndarray, param: dict[str, Any]) -> None:
 def _batchnorm(x: np.ndarray, gamma: Any, beta: Any, bn_param: dict[str, Any]) -> _Cache:
     """Of rows alone: that of images is an exercise of its own, which must not be had for this."""
     _rows(x, gamma, beta)
+    _numbers(bn_param, "eps", "momentum")
     eps = bn_param.get("eps", 1e-5)
     if bn_param["mode"] == "train":
         _running(x, bn_param)
@@ -69,10 +84,21 @@ def _spatial_batchnorm(x: np.ndarray, gamma: Any, beta: Any, bn_param: dict[str,
 
 def _layernorm(x: Any, gamma: Any, beta: Any, ln_param: dict[str, Any]) -> _Cache:
     _rows(x, gamma, beta)
+    _numbers(ln_param, "eps")
     return partial(reference.layernorm, eps=ln_param.get("eps", 1e-5)), [x, gamma, beta]
 
 
+def _groupnorm(x: np.ndarray, gamma: Any, beta: Any, G: Any, gn_param: dict[str, Any]) -> _Cache:
+    groups = int(G)
+    _require(x.ndim == 4 and 1 <= groups and x.shape[1] % groups == 0, "x of 4 axes and its groups")
+    _require(np.size(gamma) == np.size(beta) == x.shape[1], "gamma and beta (C,)")
+    _numbers(gn_param, "eps")
+    eps = gn_param.get("eps", 1e-5)
+    return partial(reference.spatial_groupnorm, G=groups, eps=eps), [x, gamma, beta]
+
+
 def _dropout(x: np.ndarray, dropout_param: dict[str, Any]) -> _Cache:
+    _numbers(dropout_param, "p")
     p = dropout_param["p"]
     if dropout_param["mode"] != "train":
         return partial(reference.masked, mask=np.ones(x.shape), p=1.0), [x]
@@ -122,6 +148,7 @@ FORWARD: dict[str, Callable[..., _Cache]] = {
     "batchnorm_forward": _batchnorm,
     "spatial_batchnorm_forward": _spatial_batchnorm,
     "layernorm_forward": _layernorm,
+    "spatial_groupnorm_forward": _groupnorm,
     "affine_bn_relu_forward": _sandwich(_batchnorm),
     "affine_ln_relu_forward": _sandwich(_layernorm),
     "dropout_forward": _dropout,
@@ -148,7 +175,7 @@ class Parts:
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """The right value of one layer call. ValueError where it is asked for too much."""
-        given = sum(arg.size for arg in (*args, *kwargs.values()) if isinstance(arg, np.ndarray))
+        given = _size(args) + _size(kwargs)
         self.held += given
         _require(given <= MOST and self.held <= MOST_TOGETHER, "less data")
         if name == "softmax_loss":

@@ -68,6 +68,18 @@ def test_a_server_is_asked_once(folder, server, set_url, tmp_path):
     assert sorted(asked) == [f"/{cifar10_1.IMAGES}", f"/{cifar10_1.LABELS}"]
 
 
+def test_a_page_in_its_place_is_not_kept(folder, server, set_url, tmp_path):
+    """Is what a proxy once sent for the images asked for again by the next process?"""
+    whole = (folder / cifar10_1.IMAGES).read_bytes()
+    (folder / cifar10_1.IMAGES).write_text("<html>sign in</html>")
+    set_url(server[0])
+    with pytest.raises(ValueError, match="the set cannot be had"):
+        cifar10_1.load(tmp_path / "cache")
+    (folder / cifar10_1.IMAGES).write_bytes(whole)
+    images, _ = cifar10_1.load(tmp_path / "cache")
+    assert (images == np.load(folder / cifar10_1.IMAGES)).all()
+
+
 def spoiled(name, array):
     return lambda folder: np.save(folder / name, array)
 

@@ -318,7 +318,7 @@ def test_url_of_a_file(archive, tmp_path, monkeypatch):
     folder = tmp_path / folders.NAME
     with pytest.raises(cifar10.DownloadError, match="its sha256 is"):
         cifar10.fetch(folder)
-    monkeypatch.setenv("CIFAR10_SHA256", sha256(archive))
+    monkeypatch.setenv("CIFAR10_SHA256", sha256(archive).upper())  # as PowerShell writes it
     cifar10.fetch(folder)
     assert folders.is_whole(folder) and archive.exists()
     monkeypatch.setenv("CIFAR10_URL", (tmp_path / "nothing.tar.gz").as_uri())
@@ -359,6 +359,8 @@ def evil_member(kind):
         member.name = "/escaped"
     elif kind == "deeper":
         member.name = f"{folders.NAME}/sub/file"
+    elif kind == "of Windows":
+        member.name = f"{folders.NAME}/..\\..\\escaped"
     elif kind == "symbolic link":
         member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
     elif kind == "hard link":
@@ -369,7 +371,8 @@ def evil_member(kind):
 
 
 @pytest.mark.parametrize(
-    "kind", ["parent", "absolute", "deeper", "symbolic link", "hard link", "device"]
+    "kind",
+    ["parent", "absolute", "deeper", "of Windows", "symbolic link", "hard link", "device"],
 )
 def test_evil_archive(small, tmp_path, kind):
     """Is an archive refused as a whole when one member would leave the folder or is no file?"""
@@ -382,6 +385,28 @@ def test_evil_archive(small, tmp_path, kind):
     with pytest.raises(cifar10.DownloadError, match="is refused"):
         cifar10.unpack(path, folder)
     assert list(folder.parent.iterdir()) == [] and not (tmp_path / "deep/escaped").exists()
+
+
+@pytest.mark.parametrize("when", ["in the block", "at the rename", "killed between"])
+def test_the_old_folder_comes_back(archive, tmp_path, monkeypatch, when):
+    """Are the old data there after a replacement that failed, wherever it did?"""
+    folder = tmp_path / folders.NAME
+    cifar10.unpack(archive, folder)
+    rename = type(folder).rename
+    if when == "killed between":
+        rename(folder, folder.with_name(f"{folders.NAME}.old.part"))
+
+    def fails(path, target):
+        if path.name.endswith(".new.part"):
+            raise PermissionError("another program has it open")
+        return rename(path, target)
+
+    monkeypatch.setattr(type(folder), "rename", fails)
+    with pytest.raises((PermissionError, RuntimeError)), folders.replacing(folder) as new:
+        if when != "at the rename":
+            raise RuntimeError("stopped")
+        shutil.copytree(folder, new, dirs_exist_ok=True)
+    assert folders.is_whole(folder) and leftovers(folder) == []
 
 
 def test_not_an_archive(archive, small, tmp_path):

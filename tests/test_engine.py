@@ -291,6 +291,73 @@ def test_a_forward_in_steps_earns_its_backward_nothing():
 
 
 @pytest.mark.fast
+def test_where_the_forward_is_right_nothing_is_forgiven():
+    """Does a wrong gradient stay wrong whose forward is wrong elsewhere, and lies about itself?"""
+    from cs231n import layers
+
+    asked = {}
+
+    def forward(x, gamma, beta, bn_param):
+        out, cache = layers.batchnorm_forward(x, gamma, beta, bn_param)
+        if bn_param["mode"] == "test":
+            return out + 0.01, cache
+        if asked and x.shape == asked["x"].shape and 0 < abs(x - asked["x"]).max() < 1e-3:
+            dout, moved = asked["dout"], x - asked["x"]
+            out += (np.sum(asked["dx"] * moved) - np.sum(dout * (out - asked["out"]))) * (
+                dout / np.sum(dout**2)
+            )
+        return out, (x.copy(), out.copy(), cache)
+
+    def backward(dout, cache):
+        x, out, cache = cache
+        dx, dgamma, dbeta = layers.batchnorm_backward(dout, cache)
+        asked.update(x=x, out=out, dout=dout, dx=1.3 * dx)
+        return 1.3 * dx, dgamma, dbeta
+
+    liar = {"layers:batchnorm_forward": forward, "layers:batchnorm_backward": backward}
+    names = ["batchnorm_forward", "batchnorm_backward"]
+    found = outcomes(InPlace(liar), 21, names)
+    assert 0 < found["batchnorm_forward"].points < ALL["batchnorm_forward"].points
+    assert "forward" not in found["batchnorm_backward"].summary
+    assert found["batchnorm_backward"].points < ALL["batchnorm_backward"].points / 2
+
+
+@pytest.mark.fast
+def test_follow_through_asks_in_the_form_that_counted():
+    """Does a group norm that takes gamma (C,) alone keep the points of its own backward?"""
+    from cs231n import layers
+
+    def forward(x, gamma, beta, G, gn_param):
+        out, cache = layers.spatial_groupnorm_forward(x, gamma[:], beta[:], G, {"eps": 2e-3})
+        return np.ones((1, 1, 1, 1)) * out, (cache, gamma[None, :, None, None].ndim)
+
+    def backward(dout, cache):
+        dx, dgamma, dbeta = layers.spatial_groupnorm_backward(dout, cache[0])
+        return dx, dgamma.reshape(-1), dbeta.reshape(-1)
+
+    def strict(x, gamma, *rest):
+        return forward(x, gamma, *rest) if gamma.ndim == 1 else (np.zeros(1), None)
+
+    group = {"layers:spatial_groupnorm_forward": strict,
+             "layers:spatial_groupnorm_backward": backward}  # fmt: skip
+    names = ["spatial_groupnorm_forward", "spatial_groupnorm_backward"]
+    found = outcomes(InPlace(group), 21, names)
+    assert not found[names[0]].passed and found[names[1]].passed
+
+
+@pytest.mark.fast
+def test_a_network_may_change_the_list_of_its_layers():
+    """Has each question a list of its own in the notebook's process too?"""
+    from cs231n.classifiers import fc_net
+    from grading.sealed import worker
+
+    sizes = [3, 4]
+    filled = worker._fill({"hidden_dims": sizes}, {})
+    filled["hidden_dims"].append(5)
+    assert sizes == [3, 4] and fc_net.FullyConnectedNet(sizes).num_layers == 3
+
+
+@pytest.mark.fast
 def test_a_wrong_backward_of_a_wrong_forward_is_not_forgiven():
     """Does a backward that is wrong for its own forward too lose its points?"""
     functions = dict(BANK["batch norm: epsilon outside the root"].functions)

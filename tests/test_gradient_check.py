@@ -70,6 +70,17 @@ def test_whole_numbers_are_refused():
             call()
 
 
+@pytest.mark.parametrize("dtype, value", [("float32", 300.0), ("float32", 150.0), ("float16", 1.0)])
+def test_a_step_that_precision_does_not_hold_is_refused(dtype, value):
+    """Is it said that float64 is needed, where the gradient would be 0 or half as large again?"""
+    x = np.full(3, value, dtype)
+    with pytest.raises(ValueError, match="is lost beside .*float64"):
+        eval_numerical_gradient(np.sum, x)
+    assert (x == value).all()
+    small = np.ones(2, np.float32)
+    np.testing.assert_allclose(eval_numerical_gradient(np.sum, small, verbose=False), 1, rtol=0.05)
+
+
 def test_sparse_check(rng, capsys):
     """Does the check of random entries tell a right gradient from a wrong one?"""
     x = rng.normal(size=(5, 4))

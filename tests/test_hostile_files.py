@@ -132,7 +132,12 @@ def test_an_exercise_that_calls_the_given_layers_is_told(solved, tmp_path):
     layers = tmp_path / "cs231n" / "layers.py"
     layers.parent.mkdir()
     text = (solved / "cs231n" / "layers.py").read_text()
-    for code, count in (("", 0), ("\nfrom cs231n.fast_layers import conv_forward_fast\n", 1)):
+    fast = "\nfrom cs231n.fast_layers import conv_forward_fast\n"
+    numeric = "\ndef eval_numerical_gradient_of_mine(f, x): ...\n"
+    for code, words in (("", []), (fast, ["fast layers"]), (numeric, ["gradient check"])):
         layers.write_text(text + code)
         told = [entry.what for entry in evidence.of_files("ann", tmp_path, [])]
-        assert len([what for what in told if "the given fast layers" in what]) == count
+        assert [what for what in told if "names the" in what] == [
+            what for word in words for what in told if word in what
+        ]
+        assert len([what for what in told if "names the" in what]) == len(words)

@@ -47,6 +47,23 @@ def test_points_sum_to_100():
     assert sum(points) == 100
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_another_package_named_datasets_is_not_in_the_way(name, tmp_path):
+    """Does a notebook find the course's own where Hugging Face's is installed, as on Colab?"""
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "__init__.py").write_text("raise RuntimeError('not the course')")
+    (line,) = [line for cell in cells(name) for line in cell.source.splitlines()
+               if line.startswith("sys.path")]  # fmt: skip
+    code = f"import sys; {line}\nfrom datasets import cifar10_1"
+    paths = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=ROOT / "notebooks", capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": paths},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.fast
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_every_check_has_its_cell(name):

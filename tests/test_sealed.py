@@ -85,7 +85,9 @@ def test_an_endless_loop_costs_its_own_check(grade):
     "inside, said",
     [
         ("import os; os._exit(3)", "exit status 3"),
+        ("import os; os._exit(-1)", "exit status 255"),
         ("import os; os.kill(os.getpid(), 11)", "SIGSEGV"),
+        ("import os; os.kill(os.getpid(), 35)", "35"),  # a signal without a name
         ("import sys; sys.exit(0)", "SystemExit"),
         ("raise MemoryError", "MemoryError"),
         ("return bytearray(10 << 30)", "MemoryError"),
@@ -400,6 +402,11 @@ def test_no_question_for_a_right_layer_hurts_the_parent(data):
         ("max_pool_forward_naive", [(1, 1, 900, 900)],
          {"pool_height": 800, "pool_width": 800, "stride": 1}),
         ("relu_forward", [(2_000_000,)], None),
+        ("dropout_forward", [(999_000,)], {"mode": "train", "p": np.full((600, 1), 0.5)}),
+        ("batchnorm_forward", [(1, 999_000), (1,), (1,)],
+         {"mode": "train", "momentum": np.ones((600, 1))}),
+        ("layernorm_forward", [(1, 9_000), (1,), (1,)], {"eps": np.ones((600, 1))}),
+        ("relu_forward", [(1,)], {"x": np.zeros(1_000_000)}),
     ],
 )  # fmt: skip
 def test_a_right_layer_is_not_a_bomb(name, shapes, setting):
@@ -408,11 +415,52 @@ def test_a_right_layer_is_not_a_bomb(name, shapes, setting):
     assert "must be called with" in parts.Parts().answer(name, args, {})["error"]
 
 
+def test_every_part_of_a_check_is_served():
+    """Is there a right layer for each that a check may be judged with?"""
+    for check in ALL.values():
+        for name in check.parts:
+            if name.endswith("_forward"):
+                assert name in parts.FORWARD, f"{check.name} is built on {name}"
+
+
+@pytest.mark.parametrize("shape", [(6,), (1, 6, 1, 1)])
+def test_a_right_group_norm_is_served(shape):
+    """Is it that of the definition, forward and backward, in either form of gamma?"""
+    rng = np.random.default_rng(0)
+    x, gamma, beta = rng.normal(size=(2, 6, 3, 4)), rng.normal(size=shape), rng.normal(size=shape)
+    server = parts.Parts()
+    out, cache = server.call("spatial_groupnorm_forward", x, gamma, beta, 2, {})
+    dx, dgamma, dbeta = server.call("spatial_groupnorm_backward", np.ones_like(x), cache)
+    rows = x.reshape(2, 2, -1)
+    normal = (rows - rows.mean(2, keepdims=True)) / np.sqrt(rows.var(2, keepdims=True) + 1e-5)
+    normal = normal.reshape(x.shape)
+    right = normal * gamma.reshape(1, 6, 1, 1) + beta.reshape(1, 6, 1, 1)
+    np.testing.assert_allclose(out, right, atol=1e-12)
+    assert dx.shape == x.shape and dgamma.shape == dbeta.shape == shape
+    np.testing.assert_allclose(dgamma.ravel(), normal.sum((0, 2, 3)), atol=1e-12)
+
+
 def test_right_layers_do_not_pile_up():
     """Is what a child makes the parent remember bounded?"""
     server = parts.Parts()
     answers = [server.answer("relu_forward", [np.zeros(900_000)], {}) for _ in range(25)]
     assert "value" in answers[0] and "error" in answers[-1]
+
+
+NUMERIC = """
+
+from cs231n.gradient_check import eval_numerical_gradient_array
+
+
+def relu_backward(dout, cache):
+    return eval_numerical_gradient_array(lambda x: relu_forward(x)[0], np.array(cache), dout)
+"""
+
+
+def test_the_gradient_check_is_no_backward(grade):
+    """Does a backward by the course's own differences earn nothing, and say why?"""
+    outcome = grade(at_end=NUMERIC, names=["relu_forward", "relu_backward"])["relu_backward"]
+    assert outcome.points == 0 and "not for code that is graded" in outcome.summary
 
 
 def test_a_part_is_not_the_exercise_itself(grade):

@@ -72,8 +72,10 @@ def test_never_empty_parameters(data):
     data["y_val"] = np.full_like(data["y_val"], 7)
     for epochs in (2, 0):
         model = LinearClassifier()
-        Solver(model, data, num_epochs=epochs, verbose=False).train()
+        solver = Solver(model, data, num_epochs=epochs, verbose=False)
+        solver.train()
         assert set(model.params) == {"W", "b"}
+        assert (model.params["W"] != 0).any() == (epochs > 0)  # what was learnt is not undone
 
 
 def test_rule_that_works_in_place(data, monkeypatch):

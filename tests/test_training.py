@@ -297,8 +297,20 @@ def test_a_damaged_state_is_told(tmp_path, data, content):
         (tmp_path / "w.state.pt").write_bytes(content)
     else:
         torch.save(content, tmp_path / "w.state.pt")
+    (tmp_path / "w.safetensors").touch()
     with pytest.raises(ValueError, match=r"w\.state\.pt is damaged: delete it"):
         fit(small_net(), data, checkpoint=tmp_path / "w.safetensors")
+
+
+def test_without_its_weights_a_run_begins_anew(tmp_path, data):
+    """Does a run whose weights were deleted train, and write them again?"""
+    path = tmp_path / "w.safetensors"
+    fit(small_net(), data, checkpoint=path)
+    path.unlink()
+    model = small_net(seed=5)
+    history = fit(model, data, epochs=2, checkpoint=path)
+    assert len(history["loss"]) == 2
+    torch.testing.assert_close(saving.read_weights(path), dict(model.state_dict()))
 
 
 def test_a_signal_while_the_last_epoch_is_validated_is_heard(tmp_path, data):

@@ -46,6 +46,7 @@ def _conv_drawn(rng: np.random.Generator) -> list[Drawn]:
         drawn("no padding", (5, 5), (3, 3), 1, 0, edge=True),
         drawn("image and filter not square", (5, 8), (3, 2), 1, 1, edge=True),
         drawn("stride 3, padding 2", (7, 7), (5, 5), 3, 2, edge=True),
+        drawn("windows that do not tile", (6, 7), (3, 3), 2, 0, edge=True),
         same.as_float32(),
     ]
 

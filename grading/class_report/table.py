@@ -75,7 +75,7 @@ class Student:
         return [
             name
             for name, found in self.found.items()
-            if self.scores.get(name) is not None and found.most > 0
+            if self.scores.get(name) is not None and found.most > 0 and self.most[name] > 0
             and abs(self.scores[name] / self.most[name] - found.points / found.most) > 1e-3
         ]  # fmt: skip
 

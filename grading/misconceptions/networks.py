@@ -310,7 +310,10 @@ _PENALTIES = {
         GradientTwice,
     ),
     "L2 not on the first layer": ("L2 is on every W, that of the first layer too.", NotTheFirst),
-    "L2 on the last layer alone": ("L2 is on every W, not on that of the last layer.", LastAlone),
+    "L2 on the last layer alone": (
+        "L2 is on every W, not on that of the last layer alone.",
+        LastAlone,
+    ),
 }
 for _name, (_says, _change) in _PENALTIES.items():
     if _change is not LastAlone:  # with normalisation, it cannot be told from one below

@@ -22,6 +22,7 @@ from grading.sealed import isolation, warm, wire
 WORKER = Path(__file__).resolve().parent / "worker.py"
 LARGEST_TREE = 32 << 20  # bytes that are sent to a warm worker; a larger tree is mounted
 GLANCE = 0.2  # seconds between two looks at a child's memory, where no control group bounds it
+SIGNALS = {number.value: number.name for number in signal.Signals}
 
 
 @dataclass(frozen=True)
@@ -282,13 +283,15 @@ class Child:
         except subprocess.TimeoutExpired:
             message = "the program closed its line to the grader"
             return ChildLost(message, "closed its line to the grader")
-        if code > 128:  # how bubblewrap says that its child was ended by a signal
+        if code - 128 in SIGNALS:  # how bubblewrap says that its child was ended by a signal
             code = 128 - code
         if -code == signal.SIGKILL:
             return self._killed()
         if code < 0:
-            message = f"the program was ended by {signal.Signals(-code).name}"
-            return ChildLost(message, f"its process was ended by {signal.Signals(-code).name}")
+            name = SIGNALS.get(-code, f"signal {-code}")
+            return ChildLost(
+                f"the program was ended by {name}", f"its process was ended by {name}"
+            )
         return ChildLost(
             f"the program ended itself (exit status {code}) instead of returning an answer",
             f"ended its own process (exit status {code})",

@@ -106,6 +106,8 @@ def _fill(arg: Any, kept: Mapping[str, Any]) -> Any:
         return arg.copy()
     if isinstance(arg, dict):
         return {key: _fill(item, kept) for key, item in arg.items()}
+    if type(arg) in (list, tuple):
+        return type(arg)(_fill(item, kept) for item in arg)
     return arg
 
 

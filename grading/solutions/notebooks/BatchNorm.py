@@ -21,7 +21,7 @@
 import os
 import sys
 
-sys.path.append("..")  # the course folder, where cs231n/ and grading/ are
+sys.path.insert(0, "..")  # the course folder, where cs231n/, grading/ and datasets/ are
 SMOKE = bool(os.environ.get("SMOKE"))
 
 # %%

@@ -22,7 +22,7 @@
 import os
 import sys
 
-sys.path.append("..")  # the course folder, where cs231n/ and grading/ are
+sys.path.insert(0, "..")  # the course folder, where cs231n/, grading/ and datasets/ are
 SMOKE = bool(os.environ.get("SMOKE"))
 
 # %%
@@ -73,9 +73,10 @@ for name, array in data.items():
 #
 # where $\tilde x$ is $x$ with $P$ rows and columns of zeros on each side. The output has
 #
-# $$H' = 1 + \frac{H + 2P - HH}{S}, \qquad W' = 1 + \frac{W + 2P - WW}{S}$$
+# $$H' = 1 + \left\lfloor \frac{H + 2P - HH}{S} \right\rfloor, \qquad
+# W' = 1 + \left\lfloor \frac{W + 2P - WW}{S} \right\rfloor$$
 #
-# rows and columns. Signal processing calls this a *correlation*, because the filter is not flipped;
+# rows and columns: rows that are too few for another window are left out. Signal processing calls this a *correlation*, because the filter is not flipped;
 # in deep learning the name convolution has stuck, and a learned filter does not mind.
 
 # %%
