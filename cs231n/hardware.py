@@ -70,16 +70,19 @@ def pick_precision(device):
 
 
 @functools.cache
-def pick_winograd(device, precision):
-    """Return whether a convolution of 256 channels trains faster by `cs231n.winograd`, measured."""
+def pick_winograd(device, precision, backward=True):
+    """Return whether a convolution of 256 channels, with its backward or without, is faster by
+    `cs231n.winograd`, measured."""
     if device.type != "cpu":
         return False
-    x = torch.ones(32, CHANNELS, 8, 8, requires_grad=True)
-    w = torch.ones(CHANNELS, CHANNELS, 3, 3, requires_grad=True)
+    x = torch.ones(32, CHANNELS, 8, 8, requires_grad=backward)
+    w = torch.ones(CHANNELS, CHANNELS, 3, 3, requires_grad=backward)
 
     def convolve(winograd):
         with autocast(device, precision), Winograd() if winograd else nullcontext():
-            F.conv2d(x.to(memory_format=torch.channels_last), w, padding=1).sum().backward()
+            out = F.conv2d(x.to(memory_format=torch.channels_last), w, padding=1)
+        if backward:
+            out.sum().backward()
 
     seconds = time_in_turn(convolve, (False, True))
     return 1.05 * seconds[True] < seconds[False]

@@ -14,7 +14,11 @@ import torch
 
 from cs231n.distributed import from_first, rank
 
-DAMAGE = (safetensors.SafetensorError, UnpicklingError, EOFError, RuntimeError)  # of a file
+# What readers raise for a damaged file.
+DAMAGE = (
+    safetensors.SafetensorError, UnpicklingError, EOFError, RuntimeError, LookupError, TypeError,
+    ValueError, AttributeError,
+)  # fmt: skip
 
 
 def save_weights(model, path, dtype=None):
@@ -113,7 +117,7 @@ def _read_state(path):
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         state["run"]["settings"], state["model"], state["optimizer"]
-    except (*DAMAGE, KeyError, TypeError):
+    except DAMAGE:
         raise ValueError(f"{path} is damaged: delete it to begin anew") from None
     return state
 

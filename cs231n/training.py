@@ -178,8 +178,10 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
             if ema:
                 average.update(model, run["step"])
             run["seconds"] += time.monotonic() - begun
-            if x.shape[-1] != side:  # the first step of a size may have to prepare, or to compile
-                side, opened = x.shape[-1], (time.monotonic(), run["step"])
+            if x.shape[-1] != side:
+                side, opened = x.shape[-1], (begun, run["step"] - 1)
+                if compiled:  # which takes longer than many steps
+                    opened = time.monotonic(), run["step"]
             bar.update(batch_size)
             if seconds is not None:
                 run["steps"] = from_first(_fitting_steps(run, seconds, start, opened))
@@ -290,8 +292,8 @@ def _require_finite(figures, lr):
 def _fitting_steps(run, seconds, start, opened):
     """Return how many steps the run can have to end in time, at the pace since `opened`.
 
-    That is after the first step of this session with images of their size. With larger ones to
-    come there will be fewer steps; that is seen once they are there.
+    That is when this session's images got their size, or when code was compiled for it. With
+    larger ones to come there will be fewer steps; that is seen once they are there.
     """
     opened_at, first = opened
     session, elapsed = time.monotonic() - opened_at, time.monotonic() - start[0]

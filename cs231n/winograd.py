@@ -1,4 +1,4 @@
-"""3x3 convolutions with 2.25 times fewer multiplications, for training on a processor.
+"""3x3 convolutions with 2.25 times fewer multiplications, on a processor.
 
 Winograd's F(2x2, 3x3) makes each tile of 2x2 outputs from a tile d of 4x4 inputs (Lavin and Gray,
 1509.09308, section 4.1), with B, A and G as below and the products in the middle per entry:
@@ -77,7 +77,7 @@ def _fits(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
 
     N, C, H, W = input.shape if input.dim() == 4 else (0, 0, 1, 1)
     return (
-        torch.is_grad_enabled() and input.device.type == "cpu" and H % 2 == W % 2 == 0
+        input.device.type == "cpu" and H % 2 == W % 2 == 0
         and weight.shape[2:] == (3, 3) and min(weight.shape[:2]) >= CHANNELS and groups == 1
         and all_are(stride, 1) and all_are(padding, 1) and all_are(dilation, 1)
     )  # fmt: skip

@@ -93,8 +93,8 @@ def _groupnorm(x: np.ndarray, gamma: Any, beta: Any, G: Any, gn_param: dict[str,
     _require(x.ndim == 4 and 1 <= groups and x.shape[1] % groups == 0, "x of 4 axes and its groups")
     _require(np.size(gamma) == np.size(beta) == x.shape[1], "gamma and beta (C,)")
     _numbers(gn_param, "eps")
-    eps = gn_param.get("eps", 1e-5)
-    return partial(reference.spatial_groupnorm, G=groups, eps=eps), [x, gamma, beta]
+    norm = partial(reference.spatial_groupnorm, G=groups, eps=gn_param.get("eps", 1e-5))
+    return norm, [x, gamma, beta]
 
 
 def _dropout(x: np.ndarray, dropout_param: dict[str, Any]) -> _Cache:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from cs231n.data_utils import cifar10_folder, is_stand_in
-from cs231n.hardware import pick_precision
+from cs231n.hardware import pick_precision, pick_winograd
 from grading import checkpoint, exam, gaps, twin
 from grading.checks.case import Call, Case, Check, Kept
 from grading.outcome import Finding, Outcome
@@ -89,11 +89,13 @@ def _drawn(entropy: int) -> tuple[exam.Exam, str]:
 
 def _scores(check: Check, subject: Any, weights: Weights, images: np.ndarray) -> np.ndarray:
     """The student's network's scores (N, 10), which were checked to be such."""
-    precision = str(pick_precision(torch.device("cpu"))).removeprefix("torch.")
+    precision = pick_precision(torch.device("cpu"))
+    winograd = pick_winograd(torch.device("cpu"), precision, backward=False)
+    how = str(precision).removeprefix("torch."), winograd
     found = []
     for part in np.array_split(images, PARTS):
         start = time.monotonic()
-        (reply,) = subject.replies(check, [_case(weights, part, precision)], False)
+        (reply,) = subject.replies(check, [_case(weights, part, *how)], False)
         if reply.get("hung"):
             raise NotMeasured(_too_slow(weights, part, time.monotonic() - start))
         if reply["error"]:
@@ -124,14 +126,14 @@ def _too_slow(weights: Weights, images: np.ndarray, waited: float) -> str:
     )
 
 
-def _case(weights: Weights, images: np.ndarray, precision: str) -> Case:
+def _case(weights: Weights, images: np.ndarray, precision: str, winograd: bool) -> Case:
     settings = {"num_classes": 10, "width": int(weights["conv1.weight"].shape[0])}
     build = Call(
         "classifiers.resnet:ResNet18", kwargs=settings, returns=("module",), keep=("module",)
     )
     load = Call(
         "tool:Evaluator",
-        (Kept("module"), weights, precision),
+        (Kept("module"), weights, precision, winograd),
         returns=("evaluator",),
         keep=("evaluator",),
     )

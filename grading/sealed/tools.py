@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -117,8 +118,11 @@ def gradients(module: Any, x: np.ndarray, dout: np.ndarray) -> dict[str, np.ndar
 class Evaluator:
     """A trained network that is sent images and answers with scores."""
 
-    def __init__(self, module: Any, state: dict[str, np.ndarray], precision: str) -> None:
-        """Load the weights; `precision` is the name of the dtype that convolutions run in."""
+    def __init__(
+        self, module: Any, state: dict[str, np.ndarray], precision: str, winograd: bool
+    ) -> None:
+        """Load the weights; `precision` is the name of the dtype that convolutions run in, and
+        `winograd` says whether the larger ones are made by tiles."""
         import torch
 
         hardware = importlib.import_module("cs231n.hardware")
@@ -132,13 +136,14 @@ class Evaluator:
             raise ValueError(f"your ResNet18 does not take these weights: {reason}") from None
         self.module = module.eval().to(memory_format=torch.channels_last)
         self.precision = hardware.autocast(torch.device("cpu"), getattr(torch, precision))
+        self.winograd = hardware.Winograd() if winograd else nullcontext()
 
     def scores(self, images: np.ndarray, batch_size: int) -> Any:
         """What the network returns for uint8 images (N, 32, 32, 3), as one tensor."""
         import torch
 
         ready = importlib.import_module("cs231n.images")
-        with torch.inference_mode(), self.precision:
+        with torch.inference_mode(), self.precision, self.winograd:
             batches = ready.to_tensor(images).split(batch_size)
             found = [self.module(ready.normalize(batch)) for batch in batches]
         for out in found:

@@ -179,7 +179,7 @@ def rounding(name, folder, images=2_000):
     x = load_images()["X_test"][:images]
     path = trained(name, folder)
     weights = checkpoint.read_weights(path)
-    low = Evaluator(load_resnet18(path), weights, "bfloat16").scores(x, 250).numpy()
+    low = Evaluator(load_resnet18(path), weights, "bfloat16", True).scores(x, 250).numpy()
     with torch.no_grad():
         inputs = torch.split(normalize(to_tensor(x)).double(), 250)
         right = torch.cat([reference.resnet18(part, weights, False) for part in inputs]).numpy()
