@@ -296,23 +296,22 @@ def test_where_the_forward_is_right_nothing_is_forgiven():
     from cs231n import layers
 
     right_forward, right_backward = layers.batchnorm_forward, layers.batchnorm_backward
-    asked = {}
+    asked = []
 
     def forward(x, gamma, beta, bn_param):
         out, cache = right_forward(x, gamma, beta, bn_param)
         if bn_param["mode"] == "test":
             return out + 0.01, cache
-        if asked and x.shape == asked["x"].shape and 0 < abs(x - asked["x"]).max() < 1e-3:
-            dout, moved = asked["dout"], x - asked["x"]
-            out += (np.sum(asked["dx"] * moved) - np.sum(dout * (out - asked["out"]))) * (
-                dout / np.sum(dout**2)
-            )
+        for at, right, dout, dx in asked:
+            if x.shape == at.shape and 0 < abs(x - at).max() < 1e-3:
+                missing = np.sum(dx * (x - at)) - np.sum(dout * (out - right))
+                out = out + missing * dout / np.sum(dout**2)
         return out, (x.copy(), out.copy(), cache)
 
     def backward(dout, cache):
         x, out, cache = cache
         dx, dgamma, dbeta = right_backward(dout, cache)
-        asked.update(x=x, out=out, dout=dout, dx=1.3 * dx)
+        asked.append((x, out, dout, 1.3 * dx))
         return 1.3 * dx, dgamma, dbeta
 
     liar = {"layers:batchnorm_forward": forward, "layers:batchnorm_backward": backward}
@@ -320,7 +319,8 @@ def test_where_the_forward_is_right_nothing_is_forgiven():
     found = outcomes(InPlace(liar), 21, names)
     assert 0 < found["batchnorm_forward"].points < ALL["batchnorm_forward"].points
     assert "forward" not in found["batchnorm_backward"].summary
-    assert found["batchnorm_backward"].points < ALL["batchnorm_backward"].points
+    gradients = [f for f in found["batchnorm_backward"].findings if f.label == "dx"]
+    assert gradients and not any(finding.passed for finding in gradients)
 
 
 @pytest.mark.fast
