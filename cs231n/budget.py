@@ -174,11 +174,10 @@ def _plan(width, trained, evaluated, data, deadline, passes):
 def kept_plan(checkpoint, budget, make, width=None):
     """Return the plan of a run that was interrupted, or else `make()`, and keep it for the next.
 
-    It lies beside the checkpoint in `*.budget.json`, with the budget that it was made for. It is
-    not that of a run that insists on another width.
+    It lies beside the checkpoint in `*.budget.json`, with the budget that it was made for.
 
     Raises:
-        ValueError: if that file is damaged.
+        ValueError: if that file is damaged, or has another width than the one that is insisted on.
     """
     path = checkpoint.with_suffix(".budget.json")
     if all(file.exists() for file in (path, checkpoint, checkpoint.with_suffix(".state.pt"))):
@@ -187,7 +186,12 @@ def kept_plan(checkpoint, budget, make, width=None):
             before, plan = record["budget"], Plan(**record["plan"])
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"{path} is damaged: delete it, and the run is planned anew") from None
-        if before == budget and width in (None, plan.width):
+        if before == budget and width not in (None, plan.width):
+            raise ValueError(
+                f"{checkpoint} is of a run that chose width {plan.width}: go on without --width, "
+                "delete the file, or choose another checkpoint"
+            )
+        if before == budget:
             return plan
     plan = make()
     path.parent.mkdir(parents=True, exist_ok=True)

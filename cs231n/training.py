@@ -157,6 +157,8 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
         if writes:
             require_room(model, checkpoint)
         resume(run, model, result, optimizer, checkpoint)
+        history = run["history"]  # of a run that is older than this entry
+        history.setdefault("steps", [per_epoch * (k + 1) for k in range(len(history["loss"]))])
     run["sums"] = torch.as_tensor(run["sums"], device=device)
     forward = compile_model(shared(model)) if compiled else shared(model)
     log = open_log(tensorboard, run["step"]) if tensorboard is not None and rank() == 0 else None

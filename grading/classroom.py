@@ -156,7 +156,7 @@ def _grade(course: Path, store: Store, workers: int | None) -> int:
     gradebook.through_outages(course, partial(autograde, course, workers), writes=True)
     full = shutil.disk_usage(course).free < 1 << 20
     for student in _unconverted(course):
-        failed.setdefault(student, graders.FULL if full else "it has no place in the gradebook")
+        failed.setdefault(student, graders.FULL if full else "the gradebook has no grade of it")
     for student, reason in failed.items():
         print(f"not graded: {student}: {reason}")
     if failed:
@@ -272,7 +272,10 @@ def autograde(course: Path, workers: int) -> int:
     waiting = len(_unconverted(course))
     connection.prepare(gradebook.url(course))
     with tqdm(total=waiting, unit="submission", desc="writing the gradebook", mininterval=1) as bar:
+        left = []
         for of in (max(1, min(workers, waiting // SHARE)), 1):
+            for student in left:  # nbgrader passes over what is there, with an outcome or without
+                shutil.rmtree(course / "autograded" / student / ASSIGNMENT, ignore_errors=True)
             for process in [_share(course, share, of) for share in range(of)]:
                 while process.poll() is None:
                     time.sleep(0.1)
@@ -280,8 +283,6 @@ def autograde(course: Path, workers: int) -> int:
             left = _unconverted(course)
             if not left:
                 break
-            for student in left:  # nbgrader passes over what is there, with an outcome or without
-                shutil.rmtree(course / "autograded" / student / ASSIGNMENT, ignore_errors=True)
     return len(left)
 
 
@@ -397,7 +398,8 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(graders.FULL, file=sys.stderr)
     except KeyboardInterrupt:
-        print("stopped. What was done is kept: the same command goes on", file=sys.stderr)
+        kept = ". What was graded is kept" if arguments.verb == "grade" else ""
+        print(f"stopped{kept}: run the same command again", file=sys.stderr)
         return 130
     return 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,6 +17,8 @@ from grading.overlay import files_under_grading
 from grading.sealed import isolation, sandbox
 from grading.subject import Submission
 
+# What is not the student's fault, and would be anybody's zero.
+EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 SUBMISSION_SECONDS = 240.0  # for the checks of NumPy code, and again for those of torch code
 
 
@@ -33,7 +36,7 @@ def grade_submission(
     The student's task files are laid over the course's own, and run in a child at `level`
     ('sealed' if not given, 'process' only if said so). `progress` is told the name of each check
     before it runs. Raises ValueError for an unknown name, LevelError where this machine does not
-    offer the level.
+    offer the level, OSError where it has no files, processes or disk left to grade anything.
     """
     limits = limits or sandbox.Limits()
     level = isolation.chosen(level)
@@ -62,10 +65,18 @@ def _run(
     drawn = cases(check.name, entropy)
     try:
         outcome = judge.run(check, subject, entropy, earlier, drawn)
+    except OSError as problem:
+        if problem.errno in EXHAUSTED:
+            raise
+        outcome = _unreadable(check, subject, entropy, problem)
     except Exception as problem:  # one answer must not cost the rest of the submission, or more
-        subject.note(f"sent an answer that the judge could not read ({type(problem).__name__})")
-        outcome = replace(judge.failed_itself(check, problem, entropy), level=subject.level)
+        outcome = _unreadable(check, subject, entropy, problem)
     return replace(outcome, evidence=tuple(subject.evidence.get(check.name, ())))
+
+
+def _unreadable(check: Check, subject: Submission, entropy: int, problem: Exception) -> Outcome:
+    subject.note(f"sent an answer that the judge could not read ({type(problem).__name__})")
+    return replace(judge.failed_itself(check, problem, entropy), level=subject.level)
 
 
 @lru_cache(maxsize=256)

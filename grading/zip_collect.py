@@ -36,10 +36,10 @@ class CourseExtractor(ExtractorPlugin):
                 if path != newest
             ]
             note, originals = record(course, student), course / "originals" / student
-            note.unlink(missing_ok=True)
-            shutil.rmtree(originals, ignore_errors=True)
             try:
                 before += unpack(newest, folder)
+                note.unlink(missing_ok=True)
+                shutil.rmtree(originals, ignore_errors=True)
                 repair.settle(folder, released, originals, note, before)
             except OSError as problem:  # before anything of an earlier collection is replaced
                 self.log.error("%s was not collected, nor anybody else: %s", student, told(problem))

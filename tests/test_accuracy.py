@@ -85,6 +85,19 @@ def at_end(code):
     return lambda text: f"{text}\n_forward = ResNet18.forward\n{code}\n"
 
 
+@pytest.mark.parametrize("by_tiles", [False, True])
+def test_large_convolutions_may_be_made_by_tiles(grade, monkeypatch, by_tiles):
+    """Is a network of 256 channels graded with Winograd's tiles where they are picked, and are its
+    answers still those of ours?"""
+    monkeypatch.setattr(accuracy, "pick_winograd", lambda *_, **__: by_tiles)
+    torch.manual_seed(0)
+    model = ResNet18(width=32)
+    assert grade(model).error == ""
+    refuse = "\nfrom cs231n import winograd\n\ndef _refuse(*_):\n    raise ValueError('tiles')\n"
+    refuse += "\nwinograd._convolve = _refuse\n"
+    assert ("tiles" in grade(model, change=lambda text: text + refuse).error) == by_tiles
+
+
 # What is asked -----------------------------------------------------------------------------------
 
 
