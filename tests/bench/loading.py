@@ -25,7 +25,6 @@ from cs231n import data_utils
 from datasets import folder as folders
 from tests.bench import Figure
 
-
 PROCESSES = 11  # a machine that has to find memory first makes one of three twice as slow
 
 
