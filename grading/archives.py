@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from grading.outcome import EXHAUSTED
 from grading.repair import COLLECTED, SKIPPED, Repair, files, shown
 
 MAX_FILES = 2_000
@@ -23,9 +24,7 @@ DAMAGE = (
     zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, ValueError, RuntimeError, IndexError,
     zlib.error, lzma.LZMAError, OSError,
 )  # fmt: skip
-OURS = (
-    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE,
-)  # fmt: skip
+OURS = (*EXHAUSTED, errno.EIO, errno.EROFS, errno.ESTALE)
 
 
 def unpack(source: Path, folder: Path) -> list[Repair]:

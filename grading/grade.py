@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,13 +11,11 @@ from pathlib import Path
 from grading import judge
 from grading.checks import ALL
 from grading.checks.case import Case, Check
-from grading.outcome import Outcome
+from grading.outcome import EXHAUSTED, Outcome
 from grading.overlay import files_under_grading
 from grading.sealed import isolation, sandbox
 from grading.subject import Submission
 
-# What is not the student's fault, and would be anybody's zero.
-EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 SUBMISSION_SECONDS = 240.0  # for the checks of NumPy code, and again for those of torch code
 
 

@@ -6,7 +6,6 @@ and the cases that it has drawn from one submission to the next, and nothing of 
 
 from __future__ import annotations
 
-import errno
 import multiprocessing
 import os
 import time
@@ -15,10 +14,10 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from grading.outcome import NO_ROOM
 from grading.store import Changed
 
 LONGEST = 900.0  # seconds for one submission, should the engine's own deadlines fail
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 FULL = "the disk is full: make room, and run this again"
 
 

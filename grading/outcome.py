@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import dataclass, field
 from typing import Any
+
+# OSErrors that say nothing of a submission: they would be anybody's zero.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+EXHAUSTED = (*NO_ROOM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 @dataclass(frozen=True)
