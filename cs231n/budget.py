@@ -186,12 +186,12 @@ def kept_plan(checkpoint, budget, make, width=None):
             before, plan = record["budget"], Plan(**record["plan"])
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"{path} is damaged: delete it, and the run is planned anew") from None
-        if before == budget and width not in (None, plan.width):
-            raise ValueError(
-                f"{checkpoint} is of a run that chose width {plan.width}: go on without --width, "
-                "delete the file, or choose another checkpoint"
-            )
         if before == budget:
+            if width not in (None, plan.width):
+                raise ValueError(
+                    f"{checkpoint} is of a run that chose width {plan.width}: go on without "
+                    "--width, delete the file, or choose another checkpoint"
+                )
             return plan
     plan = make()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -72,15 +72,13 @@ def real_archive():
 
 @pytest.fixture(scope="session")
 def cifar10_dir(tmp_path_factory, real_archive):
-    """Folder of CIFAR-10's batches: that of CIFAR10_DIR, what is in datasets/, what the real
-    archive unpacks to, or a stand-in."""
+    """Folder of CIFAR-10's batches: that of CIFAR10_DIR, which is that of datasets/ where it has
+    one, what the real archive unpacks to, or a stand-in."""
     from datasets import cifar10, synthetic  # they import cs231n, so not before the tree is there
 
     chosen = os.environ.get("CIFAR10_DIR")
-    folders = [Path(chosen)] if chosen else [cifar10.FOLDER, synthetic.FOLDER]
-    for folder in folders:
-        if folder.is_dir():
-            return folder
+    if chosen and Path(chosen).is_dir():
+        return Path(chosen)
     folder = tmp_path_factory.mktemp("data") / "cifar-10-batches-py"
     if real_archive:
         cifar10.unpack(real_archive, folder)
