@@ -6,7 +6,7 @@ memory. A kernel of 1x1 is a case of this too: its columns are the images.
 
 import numpy as np
 
-from .fast_blocks import copy_rows
+from .fast_blocks import copy_rows, scratch
 from .im2col import receptive_fields
 
 
@@ -32,9 +32,11 @@ def backward(blocks, dout, x, w, conv_param, dx):
         db += y.sum(axis=(0, 2))
         images = zip(_columns(x[block], w.shape[2:], conv_param), y, strict=True)
         dw += sum(cols @ y_of_image.T for cols, y_of_image in images)
-        del images  # and with it the columns: those of dx take as much memory
-        if dx is not None:
-            _add_up(kernel.T @ y, w.shape[2:], dout.shape[2:], conv_param, dx[block])
+        if dx is not None:  # its columns take the place of those of x
+            shape = len(y), kernel.shape[1], H_out * W_out
+            dcols = scratch("cols", shape, np.result_type(dout, w))
+            np.matmul(kernel.T, y, out=dcols)
+            _add_up(dcols, w.shape[2:], dout.shape[2:], conv_param, dx[block])
     return dw.T.reshape(w.shape), db
 
 
@@ -43,7 +45,7 @@ def _columns(x, field, conv_param):
     fields = receptive_fields(x, field, conv_param["stride"], conv_param["pad"])
     fields = fields.transpose(0, 1, 4, 5, 2, 3)  # (n, C, HH, WW, H', W')
     if field != (1, 1):
-        cols = np.empty(fields.shape, dtype=x.dtype)
+        cols = scratch("cols", fields.shape, x.dtype)
         copy_rows(cols, fields)
         fields = cols
     n, C, HH, WW, H_out, W_out = fields.shape

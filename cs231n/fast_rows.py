@@ -12,7 +12,7 @@ With a stride, rows are sorted by their remainder, the `phase`: a row of the ker
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .fast_blocks import copy_rows
+from .fast_blocks import copy_rows, scratch
 
 
 def forward(blocks, x, w, b, conv_param, out):
@@ -22,9 +22,9 @@ def forward(blocks, x, w, b, conv_param, out):
     _, _, H_out, W_out = out.shape
     kernels = w.transpose(2, 3, 1, 0).reshape(HH, WW * C, F)
     for block in blocks:
-        rows = _rows(x[block], stride, -pad, (W_out - 1) * stride + WW)
+        rows = _rows("x", x[block], stride, -pad, (W_out - 1) * stride + WW)
         cols = _windows(rows, WW, stride)  # (stride, ., n * W', WW * C)
-        y = np.empty((H_out, cols.shape[2], F), dtype=out.dtype)
+        y = scratch("y", (H_out, cols.shape[2], F), out.dtype)
         y[...] = b
         for i, kernel in enumerate(kernels):
             phase, of_x, of_y = _meeting(i - pad, stride, x.shape[2], H_out)
@@ -50,11 +50,12 @@ def backward(blocks, dout, x, w, conv_param, dx):
     db = np.zeros(F, dtype=dout.dtype)
     for block in blocks:
         db += dout[block].sum(axis=(0, 2, 3))
-        y = _rows(dout[block], 1, first - across + 1, groups + across - 1)
+        y = _rows("dout", dout[block], 1, first - across + 1, groups + across - 1)
         cols = _windows(y, across, 1)[0]  # (H', n * groups, across * F)
-        rows = _rows(x[block], stride, first * stride - pad, groups * stride)
+        rows = _rows("x", x[block], stride, first * stride - pad, groups * stride)
         rows = rows.reshape(*rows.shape[:2], -1, stride * C)  # (stride, ., n * groups, stride * C)
-        drows = np.zeros(rows.shape, dtype=np.result_type(dout, w))
+        drows = scratch("dx", rows.shape, np.result_type(dout, w))
+        drows[...] = 0
         for i, kernel in enumerate(kernels):
             phase, of_x, of_y = _meeting(i - pad, stride, H, H_out)
             y_cols = cols[of_y].reshape(-1, across * F)
@@ -70,7 +71,7 @@ def backward(blocks, dout, x, w, conv_param, dx):
     return _ungrouped(dw, w.shape, stride), db
 
 
-def _rows(x, stride, first, width):
+def _rows(name, x, stride, first, width):
     """x (n, C, H, W) as rows (stride, ., n, width, C), row h at [h % stride, h // stride].
 
     The columns are `width` many from the number `first`; those that x does not have are 0.
@@ -78,10 +79,11 @@ def _rows(x, stride, first, width):
     n, C, H, W = x.shape
     if H * W % 256 == 0:
         # With a power of 2 between the channels, a cache can hold few of them at a time.
-        apart = np.empty((n, C, H * W + 16), dtype=x.dtype)[:, :, : H * W].reshape(x.shape)
+        apart = scratch("apart", (n, C, H * W + 16), x.dtype)[:, :, : H * W].reshape(x.shape)
         apart[...] = x
         x = apart
-    rows = np.zeros((stride, -(-H // stride), n, width, C), dtype=x.dtype)
+    rows = scratch(name, (stride, -(-H // stride), n, width, C), x.dtype)
+    rows[...] = 0
     left = max(first, 0)
     right = max(left, min(first + width, W))
     for phase in range(stride):
@@ -95,15 +97,16 @@ def _windows(rows, width, stride):
     s, h, n, W, C = rows.shape
     rows = rows.reshape(s, h, n, W * C)
     windows = sliding_window_view(rows, width * C, axis=3)[:, :, :, :: stride * C]
-    cols = np.empty(windows.shape, dtype=rows.dtype)
+    cols = scratch("cols", windows.shape, rows.dtype)
     copy_rows(cols, windows)
     return cols.reshape(s, h, -1, width * C)
 
 
 def _product(rows, kernel):
     """rows (h, m, K) times kernel (K, F): (h, m, F), by one call of BLAS and not one for each h."""
-    h, m, K = rows.shape
-    return (rows.reshape(h * m, K) @ kernel).reshape(h, m, kernel.shape[1])
+    (h, m, K), F = rows.shape, kernel.shape[1]
+    out = scratch("product", (h * m, F), np.result_type(rows, kernel))
+    return np.matmul(rows.reshape(h * m, K), kernel, out=out).reshape(h, m, F)
 
 
 def _meeting(offset, stride, H, H_out):

@@ -1,6 +1,8 @@
 """The fast layers: always the numbers of the naive ones."""
 
 import multiprocessing
+import os
+import threading
 import tracemalloc
 from unittest import mock
 
@@ -179,11 +181,12 @@ def test_pooling_keeps_float32(kind):
         (2, 16, 128, 64, 3),
     ],
 )
-def test_memory(N, C, F, size, field):
+def test_memory(N, C, F, size, field, monkeypatch):
     """Does a convolution take less memory, besides its results, than twice its columns would?"""
     x = np.ones((N, C, size, size), dtype=np.float32)
     w, b = np.ones((F, C, field, field), dtype=np.float32), np.ones(F, dtype=np.float32)
     columns = x.nbytes * field**2
+    monkeypatch.setattr(fast_blocks, "_kept", threading.local())  # what other tests had kept
     tracemalloc.start()
     out, cache = fast_layers.conv_forward_fast(x, w, b, {"stride": 1, "pad": field // 2})
     forward = tracemalloc.get_traced_memory()[1] - out.nbytes
@@ -192,6 +195,33 @@ def test_memory(N, C, F, size, field):
     backward = tracemalloc.get_traced_memory()[1] - out.nbytes - dx.nbytes
     tracemalloc.stop()
     assert forward < 2 * columns and backward < 2 * columns
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity")
+def test_threads_have_a_core_each():
+    """Does each thread run on a core of its own, and the caller's stay as free as it was?"""
+    cores = os.sched_getaffinity(0)
+    meet = threading.Barrier(len(cores))
+
+    def work(_):
+        meet.wait(timeout=60)
+        return os.sched_getaffinity(0)
+
+    fast_blocks._threads.cache_clear()
+    found = fast_blocks.in_blocks(work, 2 * len(cores), fast_blocks.BLOCK_BYTES)
+    assert sorted(map(tuple, found)) == sorted((core,) for core in cores)
+    assert os.sched_getaffinity(0) == cores
+
+
+def test_scratch():
+    """Is an array used again, for any smaller shape, and one that is too large new each time?"""
+    first, again = (fast_blocks.scratch("test", (2, 4), np.float32) for _ in range(2))
+    other = fast_blocks.scratch("other", (2, 4), np.float32)
+    smaller = fast_blocks.scratch("test", (3,), np.float64)
+    assert np.shares_memory(first, again) and np.shares_memory(first, smaller)
+    assert not np.shares_memory(first, other) and smaller.dtype == np.float64
+    large = [fast_blocks.scratch("test", (fast_blocks.KEPT_BYTES + 1,), np.int8) for _ in range(2)]
+    assert not np.shares_memory(*large)
 
 
 def test_a_forked_process():
