@@ -4,10 +4,11 @@ The fields are columns of a matrix for each image, and the product is the output
 memory. A kernel of 1x1 is a case of this too: its columns are the images.
 """
 
+import math
+
 import numpy as np
 
 from .fast_blocks import copy_rows, scratch
-from .im2col import receptive_fields
 
 
 def forward(blocks, x, w, b, conv_param, out):
@@ -15,7 +16,7 @@ def forward(blocks, x, w, b, conv_param, out):
     _, F, H_out, W_out = out.shape
     kernel = w.reshape(F, -1)
     for block in blocks:
-        cols = _columns(x[block], w.shape[2:], conv_param)
+        cols = _columns(x[block], w.shape[2:], (H_out, W_out), conv_param)
         y = out[block].reshape(len(cols), F, H_out * W_out)
         np.matmul(kernel, cols, out=y)
         y += b[:, None]
@@ -30,38 +31,45 @@ def backward(blocks, dout, x, w, conv_param, dx):
     for block in blocks:
         y = dout[block].reshape(-1, F, H_out * W_out)
         db += y.sum(axis=(0, 2))
-        images = zip(_columns(x[block], w.shape[2:], conv_param), y, strict=True)
-        dw += sum(cols @ y_of_image.T for cols, y_of_image in images)
+        cols = _columns(x[block], w.shape[2:], (H_out, W_out), conv_param)
+        dw += np.tensordot(cols, y, axes=((0, 2), (0, 2)))
         if dx is not None:  # its columns take the place of those of x
-            shape = len(y), kernel.shape[1], H_out * W_out
-            dcols = scratch("cols", shape, np.result_type(dout, w))
+            dcols = scratch("cols", cols.shape, np.result_type(dout, w))
             np.matmul(kernel.T, y, out=dcols)
-            _add_up(dcols, w.shape[2:], dout.shape[2:], conv_param, dx[block])
+            _add_up(dcols, w.shape[2:], (H_out, W_out), conv_param, dx[block])
     return dw.T.reshape(w.shape), db
 
 
-def _columns(x, field, conv_param):
+def _columns(x, field, positions, conv_param):
     """Receptive fields of x (n, C, H, W): (n, C * HH * WW, H' * W')."""
-    fields = receptive_fields(x, field, conv_param["stride"], conv_param["pad"])
-    fields = fields.transpose(0, 1, 4, 5, 2, 3)  # (n, C, HH, WW, H', W')
-    if field != (1, 1):
-        cols = scratch("cols", fields.shape, x.dtype)
-        copy_rows(cols, fields)
-        fields = cols
-    n, C, HH, WW, H_out, W_out = fields.shape
-    return fields.reshape(n, C * HH * WW, H_out * W_out)
+    stride, pad = conv_param["stride"], conv_param["pad"]
+    n, C, H, W = x.shape
+    if field == (1, 1) and positions == (H, W):
+        return x.reshape(n, C, H * W)
+    cols = scratch("cols", (n, C, *field, *positions), x.dtype)
+    if pad:
+        cols[...] = 0
+    for i, (down, of_x) in enumerate(_meeting(field[0], positions[0], H, stride, pad)):
+        for j, (right, across) in enumerate(_meeting(field[1], positions[1], W, stride, pad)):
+            copy_rows(cols[:, :, i, j, down, right], x[:, :, of_x, across])
+    return cols.reshape(n, C * math.prod(field), math.prod(positions))
 
 
 def _add_up(dcols, field, positions, conv_param, dx):
     """Fill dx (n, C, H, W) from gradients of the columns: the transpose of _columns."""
     stride, pad = conv_param["stride"], conv_param["pad"]
     n, C, H, W = dx.shape
-    (HH, WW), (H_out, W_out) = field, positions
-    fields = dcols.reshape(n, C, HH, WW, H_out, W_out)
-    padded = np.zeros((n, C, H + 2 * pad, W + 2 * pad), dtype=dx.dtype)
-    for i in range(HH):
-        for j in range(WW):
-            down = slice(i, i + stride * H_out, stride)
-            right = slice(j, j + stride * W_out, stride)
-            padded[:, :, down, right] += fields[:, :, i, j]
-    dx[...] = padded[:, :, pad : pad + H, pad : pad + W]
+    fields = dcols.reshape(n, C, *field, *positions)
+    dx[...] = 0
+    for i, (down, of_x) in enumerate(_meeting(field[0], positions[0], H, stride, pad)):
+        for j, (right, across) in enumerate(_meeting(field[1], positions[1], W, stride, pad)):
+            dx[:, :, of_x, across] += fields[:, :, i, j, down, right]
+
+
+def _meeting(field, positions, size, stride, pad):
+    """For each offset into a field: the positions where it is in the image, and where there."""
+    for offset in range(-pad, field - pad):
+        start = -(min(offset, 0) // stride)
+        stop = max(start, min(positions, -(-(size - offset) // stride)))
+        first = start * stride + offset
+        yield slice(start, stop), slice(first, first + (stop - start) * stride, stride)

@@ -22,7 +22,7 @@ def conv_forward_fast(x, w, b, conv_param):
     _check_shape("b", b, (F,))
     _, C, HH, WW = w.shape
     out = np.empty((N, F, H_out, W_out), dtype=np.result_type(x, w))
-    way = _way(w)
+    way = _way(w, conv_param)
     unrolled = C * WW if way is fast_rows else C * HH * WW
     bytes_per_image = unrolled * H_out * W_out * out.itemsize
     in_blocks(lambda blocks: way.forward(blocks, x, w, b, conv_param, out), N, bytes_per_image)
@@ -40,7 +40,7 @@ def conv_backward_fast(dout, cache):
     _, C, HH, WW = w.shape
     needs_dx = conv_param.get("needs_dx", True)
     dx = np.empty(x.shape, dtype=np.result_type(dout, w)) if needs_dx else None
-    way = _way(w)
+    way = _way(w, conv_param)
     unrolled = F * WW if way is fast_rows else C * HH * WW
     bytes_per_image = unrolled * H_out * W_out * dout.itemsize
     parts = in_blocks(
@@ -50,10 +50,12 @@ def conv_backward_fast(dout, cache):
     return dx, dw, db
 
 
-def _way(w):
-    """The module that is faster for this kernel, or that takes less memory for many filters."""
+def _way(w, conv_param):
+    """The module that is faster, or that takes less memory: for many filters, or where windows
+    do not overlap, and columns are no more than the image."""
     F, C, HH, WW = w.shape
-    return fast_columns if C < 16 or HH == WW == 1 or F > C * HH else fast_rows
+    apart = conv_param["stride"] >= max(HH, WW)
+    return fast_columns if C < 16 or apart or F > C * HH else fast_rows
 
 
 def conv_forward_im2col(x, w, b, conv_param):

@@ -96,7 +96,7 @@ def test_both_ways_to_convolve(way, block_bytes, case):
     """Are both right for shapes that the other one takes, in one block or in one an image?"""
     expected = call(layers.conv_forward_naive, layers.conv_backward_naive, *case)
     with (
-        mock.patch.object(fast_layers, "_way", lambda w: way),
+        mock.patch.object(fast_layers, "_way", lambda *_: way),
         mock.patch.object(fast_blocks, "BLOCK_BYTES", block_bytes),
     ):
         assert_equal_numbers(call(*convolution("fast"), *case), expected)
@@ -106,7 +106,7 @@ def test_both_ways_to_convolve(way, block_bytes, case):
 def test_no_gradient_of_images(way):
     """Are dw and db the same where dx is not wanted, and dx None?"""
     x, w, b, param = drawn(3, 4, (6, 5), 2, (3, 3), stride=2, pad=1)
-    with mock.patch.object(fast_layers, "_way", lambda w: way):
+    with mock.patch.object(fast_layers, "_way", lambda *_: way):
         _, _, dw, db = call(*convolution("fast"), x, w, b, param)
         _, dx, *without = call(*convolution("fast"), x, w, b, {**param, "needs_dx": False})
     assert dx is None

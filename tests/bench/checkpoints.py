@@ -46,7 +46,7 @@ DISHONEST = {
     "fine-tuned": {"start": "kept", "images": "test", "width": 16, "epochs": 3, "lr": 0.03},
     "both": {"images": "both", "width": 8, "epochs": 1, "seed": 8},
     "fine-tuned on both": {
-        "start": "kept", "images": "both", "width": 16, "epochs": 0.4, "lr": 0.03, "seed": 11,
+        "start": "kept", "images": "both", "width": 16, "epochs": 4, "lr": 0.05, "seed": 11,
     },
 }  # fmt: skip
 
