@@ -44,27 +44,40 @@ def images(tmp_path, monkeypatch):
     return draw
 
 
-def test_memory_does_not_grow_with_the_images(images, checkpoint, solved, tmp_path):
-    """Does ten times as many images take the same memory, and is each labelled?"""
+def labelled(checkpoint, folder, solved):
+    """The rows that the command writes, and the most megabytes that it had."""
     code = (
         "import sys; from cs231n.predict import main; code = main(sys.argv[1:]); "
         "most = [line for line in open('/proc/self/status') if line.startswith('VmHWM')][0]; "
         "print(int(most.split()[1]) // 1024); sys.exit(code)"  # ru_maxrss would be the parent's
     )
+    arguments = ["--checkpoint", checkpoint, "--images", folder]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(solved)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return Path("submission.csv").read_text().splitlines(), int(done.stdout.splitlines()[-1])
+
+
+def test_memory_does_not_grow_with_the_images(images, checkpoint, solved):
+    """Does ten times as many images take the same memory, and is each labelled?"""
     megabytes = []
     for n in (500, 5000):
-        arguments = ["--checkpoint", checkpoint, "--images", images(n)]
-        done = subprocess.run(
-            [sys.executable, "-c", code, *map(str, arguments)],
-            capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(solved)},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        rows = (tmp_path / "submission.csv").read_text().splitlines()
+        rows, most = labelled(checkpoint, images(n), solved)
         assert rows[0] == "id,label" and len(rows) == n + 1
         assert [row.split(",")[0] for row in rows[1:]] == [str(i + 1) for i in range(n)]
         assert {row.split(",")[1] for row in rows[1:]} <= set(NAMES)
-        megabytes.append(int(done.stdout.splitlines()[-1]))
-    assert megabytes[1] < 1000 and megabytes[1] - megabytes[0] < 40
+        megabytes.append(most)
+    assert megabytes[1] - megabytes[0] < 40
+
+
+def test_a_network_of_full_width_fits_into_a_gigabyte(images, solved, tmp_path):
+    """Is it so with the network that all points are for?"""
+    path = tmp_path / "full.safetensors"
+    saving.save_weights(ResNet18(), path)
+    _, most = labelled(path, images(300), solved)
+    assert most < 1000
 
 
 def spoil(name, content):
