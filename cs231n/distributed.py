@@ -87,14 +87,29 @@ def part(N):
 
 
 def shared(model):
-    """Return `model` as a function whose backward averages the gradients of all processes."""
+    """Return `model` as a function whose backward averages the gradients of all processes.
+
+    Raises:
+        ValueError: if it has a batch norm that several processes cannot share.
+    """
     if size() == 1:
         return model
-    for module in model.modules():
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            _require_shareable(name, module)
         if type(module) is nn.BatchNorm2d:
             module.__class__ = SharedBatchNorm2d
     ids = [torch.cuda.current_device()] if next(model.parameters()).is_cuda else None
     return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+
+
+def _require_shareable(name, norm):
+    usual = norm.affine and norm.momentum is not None and norm.track_running_stats
+    if not usual or type(norm) not in (nn.BatchNorm2d, SharedBatchNorm2d, nn.SyncBatchNorm):
+        raise ValueError(
+            f"{name} is {norm}, which several processes cannot share: only BatchNorm2d with "
+            "weights, momentum and running averages"
+        )
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,13 +124,17 @@ def _read_state(path):
 
 
 def require_room(model, checkpoint):
-    """Raise OSError if the disk of `checkpoint` has no room for it; make its folder.
+    """Raise OSError if the folder of `checkpoint` cannot be written to, or has no room; make it.
 
     That is three times the weights, of which one is their average, and once the momentum, and as
     much for the files they replace.
     """
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     needed = 8 * sum(v.numel() * v.element_size() for v in model.state_dict().values())
+    try:
+        tempfile.TemporaryFile(dir=checkpoint.parent).close()
+    except OSError as error:
+        raise OSError(f"{checkpoint.parent} cannot be written to: {error.strerror}") from None
     free = shutil.disk_usage(checkpoint.parent).free
     if free < needed:
         raise OSError(f"{checkpoint.parent} has {free:,} bytes left; training needs {needed:,}")
@@ -157,9 +162,22 @@ def stop_requests():
 
 
 def replace_file(path, write):
-    """Let `write` make a file beside `path`, then put it in its place in one step."""
+    """Let `write` make a file beside `path`, then put it in its place in one step.
+
+    Raises:
+        OSError: if it cannot be written. What was at `path` is as it was.
+    """
     part = Path(path).with_name(Path(path).name + ".part")
-    write(part)
-    with open(part, "rb+") as file:
-        os.fsync(file.fileno())  # a power cut must not find the new name and not what is in it
-    os.replace(part, path)
+    try:
+        write(part)
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())  # a power cut must not find the new name and not what is in it
+        os.replace(part, path)
+    except (safetensors.SafetensorError, RuntimeError) as error:  # theirs and torch's full disk
+        free = shutil.disk_usage(part.parent).free
+        raise OSError(
+            f"{path} cannot be written ({str(error).splitlines()[0]}); its disk has {free:,} bytes "
+            "left. What was there before is unchanged"
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)  # it would keep room on a full disk

@@ -12,7 +12,7 @@ from cs231n import budget, distributed, training
 from cs231n.classifiers.resnet import ResNet18
 from cs231n.data_utils import cifar10_folder, is_stand_in
 from cs231n.hardware import pick_device, pick_precision
-from cs231n.saving import save_history
+from cs231n.saving import require_room, save_history
 
 
 def number(kind, least, most=math.inf):
@@ -103,6 +103,7 @@ def run(args, start):
             print(f"Training would be faster with smaller images first, but {reason}.")
     name = "the stand-in data" if is_stand_in(cifar10_folder()) else "CIFAR-10"
     if args.budget:
+        require_room(ResNet18(width=args.width or min(budget.REACHED)), args.checkpoint)
         widths = (args.width,) if args.width else None
         deadline = start + budget.seconds_of(args.budget)
         plan = budget.kept_plan(args.checkpoint, args.budget, lambda: budget.make_plan(

@@ -124,6 +124,8 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
     """
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, but is {schedule!r}")
+    if checkpoint is not None and Path(checkpoint).suffix != ".safetensors":
+        raise ValueError(f"the checkpoint must be a *.safetensors, but is {checkpoint}")
     start = time.monotonic(), time.process_time()
     keep_freed_memory()
     device = pick_device()

@@ -1,6 +1,7 @@
 """Fine-tune a network that was trained on other photographs: first its last layer, then all."""
 
 import socket
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -62,7 +63,7 @@ class Transfer(nn.Module):
         return self.body(F.interpolate(x, self.size, mode="bilinear", align_corners=False))
 
     def freeze(self, frozen=True):
-        """Let only the last layer learn, or all of them."""
+        """Let only the last layer learn, or all layers."""
         self.frozen = frozen
         self.body.requires_grad_(not frozen)
         self.body.fc.requires_grad_(True)
@@ -82,15 +83,16 @@ def fine_tune(model, data, *, epochs=(1, 1), lr=(0.05, 0.01), checkpoint=None, *
 
     Args:
         epochs, lr: for each of the two parts.
-        checkpoint: where the second part keeps its weights; those of the first lie beside it.
+        checkpoint: path where the second part keeps its weights, `*.safetensors`; those of the
+            first lie beside it.
         options: as of `train`.
     """
     histories = []
     for part, frozen in enumerate((True, False)):
         model.freeze(frozen)
-        path = checkpoint
-        if checkpoint is not None and frozen:
-            path = checkpoint.with_name(f"{checkpoint.stem}_frozen{checkpoint.suffix}")
+        path = None if checkpoint is None else Path(checkpoint)
+        if path is not None and frozen:
+            path = path.with_stem(f"{path.stem}_frozen")
         histories.append(
             train(model, data, epochs=epochs[part], lr=lr[part], checkpoint=path, **options)
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchrun_job as job
+from torch import nn
 
 from cs231n import distributed, saving
 
@@ -84,3 +85,15 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(monkeypatch):
     assert distributed.part(16) == slice(8, 16)
     with pytest.raises(ValueError, match="multiple of 2"):
         distributed.part(15)
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [nn.BatchNorm1d(8), nn.BatchNorm2d(8, affine=False), nn.BatchNorm2d(8, momentum=None),
+     nn.BatchNorm2d(8, track_running_stats=False)],
+)  # fmt: skip
+def test_a_norm_that_cannot_be_shared_is_refused(monkeypatch, norm):
+    """Is a batch norm that each process would have of its own named before training?"""
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    with pytest.raises(ValueError, match="1 is BatchNorm.*cannot share"):
+        distributed.shared(nn.Sequential(nn.Linear(8, 8), norm))

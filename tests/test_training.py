@@ -2,6 +2,7 @@ import csv
 import json
 import math
 import os
+import resource
 import signal
 import sys
 import time
@@ -198,20 +199,39 @@ def test_a_sum_that_is_not_finite_is_noticed():
             training._require_finite(figures * 5 + torch.tensor([bad, 0.5, 1.0]), 0.1)
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    """Is the old checkpoint whole if writing the new one breaks off?"""
+@pytest.mark.parametrize("part", ["weights", "state"])
+def test_a_failed_write_leaves_the_old_file(tmp_path, data, part):
+    """Where a file breaks off, as on a full disk, is it told, and is the old checkpoint whole?"""
     path, model = tmp_path / "w.safetensors", small_net()
-    saving.save_weights(model, path)
-    before = path.read_bytes()
+    fit(model, data, checkpoint=path)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    state = {"model": model.state_dict()}
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, limit[1]))
+    try:
+        with pytest.raises(OSError, match="cannot be written .*What was there before is unchanged"):
+            if part == "weights":
+                saving.save_weights(model, path)
+            else:
+                saving.replace_file(path, lambda part: torch.save(state, part))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
-    def break_off(weights, part):
-        part.write_bytes(b"half")
-        raise OSError("no space left")
 
-    monkeypatch.setattr(saving.safetensors.torch, "save_file", break_off)
-    with pytest.raises(OSError, match="no space"):
-        saving.save_weights(model, path)
-    assert path.read_bytes() == before
+@pytest.mark.skipif(not os.path.isdir("/sys/kernel"), reason="there is no such folder to write to")
+def test_a_folder_that_cannot_be_written_to_is_an_error_before_training(data):
+    """Is it noticed before the first step?"""
+    model = small_net()
+    model.register_forward_pre_hook(lambda *_: pytest.fail("a step was taken"))
+    with pytest.raises(OSError, match="/sys/kernel cannot be written to"):
+        fit(model, data, checkpoint="/sys/kernel/w.safetensors")
+
+
+def test_a_checkpoint_of_another_form_is_refused(tmp_path, data):
+    """Is a name that readers would take for torch's own format told before training?"""
+    with pytest.raises(ValueError, match=r"must be a \*.safetensors, but is .*w.pt"):
+        fit(small_net(), data, checkpoint=tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize("dtype", [None, torch.float16])

@@ -50,7 +50,7 @@ def test_fine_tuning_has_two_parts(tmp_path, data):
     before = model.body.conv1.weight.clone()
     path = tmp_path / "net.safetensors"
     frozen, free = transfer.fine_tune(
-        model, data, epochs=(1, 2), batch_size=16, checkpoint=path, progress=False
+        model, data, epochs=(1, 2), batch_size=16, checkpoint=str(path), progress=False
     )
     assert (len(frozen["loss"]), len(free["loss"])) == (1, 2)
     assert not torch.equal(model.body.conv1.weight, before)
