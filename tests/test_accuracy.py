@@ -241,8 +241,10 @@ def test_scores_that_are_moved_within_rounding_gain_nothing(monkeypatch, images)
         rng = np.random.default_rng(0)
         return accuracy._right(drawn, scores, weights, rng, lambda text: None)
 
-    monkeypatch.setattr(accuracy, "pick_precision", lambda device: torch.float32)
-    assert (right(moved) == right(honest)).all()
+    expected = right(honest)
+    for precision in (torch.float32, torch.bfloat16):  # whatever the grader's machine is fast in
+        monkeypatch.setattr(accuracy, "pick_precision", lambda device, best=precision: best)
+        assert (right(moved) == expected).all()
     monkeypatch.setattr(accuracy, "CLOSE", 60)  # and where there are too many to decide all
     assert abs(right(moved).mean() - right(honest).mean()) < 0.1
 

@@ -165,18 +165,18 @@ def _right(
     """For each image (N,) 1 if the highest score is at its label, else 0.
 
     Where two scores are so close that rounding could exchange them, the course's own network
-    decides, so that nothing is gained by moving scores a little. If there are too many of these,
-    it decides a sample, and the others are as often right as that.
+    decides, so that nothing is gained by moving scores a little; and in float32, so that nothing
+    depends on what the grader's machine is fast in. If there are too many of these, it decides a
+    sample, and the others are as often right as that.
     """
-    precision = pick_precision(torch.device("cpu"))
     held = rng.permutation(len(scores))[:HELD_AGAINST]
-    own = twin.scores(drawn.images[held], weights, precision)
+    own = twin.scores(drawn.images[held], weights, torch.float32)
     moved = AGREES * _unit(own)
     right = (scores.argmax(axis=1) == drawn.labels).astype(np.float64)
     second, first = np.partition(scores, -2, axis=1)[:, -2:].T
     close = rng.permutation(np.flatnonzero(first - second <= 2 * moved))
     decided, others = close[:CLOSE], close[CLOSE:]
-    decision = twin.scores(drawn.images[decided], weights, precision)
+    decision = twin.scores(drawn.images[decided], weights, torch.float32)
     for places, answers in ((held, own), (decided, decision)):
         apart = np.abs(_centred(scores[places]) - _centred(answers))
         if not (apart <= moved).all():

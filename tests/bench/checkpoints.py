@@ -30,6 +30,7 @@ from grading.overlay import ROOT, solved_tree
 HONEST = {
     "kept": {},  # tests/data: width 16, 25 epochs
     "further": {"start": "kept", "width": 16, "epochs": 0.25, "lr": 0.1, "seed": 9},
+    "longer": {"start": "kept", "width": 16, "epochs": 4, "lr": 0.05, "seed": 11},
     "plain": {"width": 8, "epochs": 2, "seed": 1},
     "narrow": {"width": 4, "epochs": 1, "seed": 2, "ema": True, "schedule": "cosine"},
     "no augmentation": {"width": 8, "epochs": 2, "seed": 3, "augmented": False},
