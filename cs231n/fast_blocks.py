@@ -28,7 +28,7 @@ def in_blocks(work, N, bytes_per_image):
     count = min(N, cores * rounds)  # the same number of blocks for each thread
     edges = [N * i // count for i in range(count + 1)]
     blocks = iter([slice(*pair) for pair in itertools.pairwise(edges)])
-    if cores == 1:
+    if min(cores, count) == 1:
         return [work(blocks)]
     # The threads take the next block each from the same iterator. One BLAS thread in each of
     # ours: BLAS's own would fight over the cores with them.

@@ -32,12 +32,23 @@ def backward(blocks, dout, x, w, conv_param, dx):
         y = dout[block].reshape(-1, F, H_out * W_out)
         db += y.sum(axis=(0, 2))
         cols = _columns(x[block], w.shape[2:], (H_out, W_out), conv_param)
-        dw += np.tensordot(cols, y, axes=((0, 2), (0, 2)))
-        if dx is not None:  # its columns take the place of those of x
-            dcols = scratch("cols", cols.shape, np.result_type(dout, w))
+        dw += _summed_products(cols, y)
+        shape = cols.shape
+        del cols  # those of dx take their place
+        if dx is not None:
+            dcols = scratch("cols", shape, np.result_type(dout, w))
             np.matmul(kernel.T, y, out=dcols)
             _add_up(dcols, w.shape[2:], (H_out, W_out), conv_param, dx[block])
     return dw.T.reshape(w.shape), db
+
+
+def _summed_products(cols, y):
+    """The sum over images of cols (n, K, L) times y (n, F, L) transposed: (K, F)."""
+    (n, K, L), F = cols.shape, y.shape[1]
+    if F > L:  # a product for each image would take more memory than its columns
+        return np.tensordot(cols, y, axes=((0, 2), (0, 2)))
+    products = scratch("products", (n, K, F), np.result_type(cols, y))
+    return np.matmul(cols, y.transpose(0, 2, 1), out=products).sum(axis=0)
 
 
 def _columns(x, field, positions, conv_param):

@@ -24,7 +24,7 @@ def conv_forward_fast(x, w, b, conv_param):
     out = np.empty((N, F, H_out, W_out), dtype=np.result_type(x, w))
     way = _way(w, conv_param)
     unrolled = C * WW if way is fast_rows else C * HH * WW
-    bytes_per_image = unrolled * H_out * W_out * out.itemsize
+    bytes_per_image = max(unrolled * H_out * W_out, x[:1].size) * out.itemsize
     in_blocks(lambda blocks: way.forward(blocks, x, w, b, conv_param, out), N, bytes_per_image)
     return out, (x, w, conv_param)
 
@@ -42,7 +42,7 @@ def conv_backward_fast(dout, cache):
     dx = np.empty(x.shape, dtype=np.result_type(dout, w)) if needs_dx else None
     way = _way(w, conv_param)
     unrolled = F * WW if way is fast_rows else C * HH * WW
-    bytes_per_image = unrolled * H_out * W_out * dout.itemsize
+    bytes_per_image = max(unrolled * H_out * W_out, x[:1].size) * dout.itemsize
     parts = in_blocks(
         lambda blocks: way.backward(blocks, dout, x, w, conv_param, dx), N, bytes_per_image
     )
@@ -52,9 +52,9 @@ def conv_backward_fast(dout, cache):
 
 def _way(w, conv_param):
     """The module that is faster, or that takes less memory: for many filters, or where windows
-    do not overlap, and columns are no more than the image."""
+    overlap by less than half, so that columns are not much more than the image."""
     F, C, HH, WW = w.shape
-    apart = conv_param["stride"] >= max(HH, WW)
+    apart = 2 * conv_param["stride"] > max(HH, WW)
     return fast_columns if C < 16 or apart or F > C * HH else fast_rows
 
 

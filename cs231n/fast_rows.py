@@ -79,7 +79,7 @@ def _rows(name, x, stride, first, width):
     n, C, H, W = x.shape
     if H * W % 256 == 0:
         # With a power of 2 between the channels, a cache can hold few of them at a time.
-        apart = scratch("apart", (n, C, H * W + 16), x.dtype)[:, :, : H * W].reshape(x.shape)
+        apart = scratch("spare", (n, C, H * W + 16), x.dtype)[:, :, : H * W].reshape(x.shape)
         apart[...] = x
         x = apart
     rows = scratch(name, (stride, -(-H // stride), n, width, C), x.dtype)
@@ -105,7 +105,7 @@ def _windows(rows, width, stride):
 def _product(rows, kernel):
     """rows (h, m, K) times kernel (K, F): (h, m, F), by one call of BLAS and not one for each h."""
     (h, m, K), F = rows.shape, kernel.shape[1]
-    out = scratch("product", (h * m, F), np.result_type(rows, kernel))
+    out = scratch("spare", (h * m, F), np.result_type(rows, kernel))
     return np.matmul(rows.reshape(h * m, K), kernel, out=out).reshape(h, m, F)
 
 

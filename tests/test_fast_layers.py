@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cs231n import fast_blocks, fast_columns, fast_layers, fast_rows, layers
-from cs231n.im2col import col2im_indices, get_im2col_indices, im2col_indices
+from cs231n.im2col import col2im_indices, get_im2col_indices, im2col_indices, output_size
 
 CONVOLUTIONS = ["fast", "im2col", "strides"]
 POOLINGS = ["fast", "im2col"]
@@ -171,24 +171,33 @@ def test_pooling_keeps_float32(kind):
 
 
 @pytest.mark.parametrize(
-    "N, C, F, size, field",
+    "N, C, F, size, field, stride",
     [
-        (256, 16, 16, 16, 3),
-        (64, 3, 32, 32, 7),
-        (64, 128, 64, 16, 1),
-        (64, 32, 32, 8, 5),
-        (2, 32, 32, 128, 3),
-        (2, 16, 128, 64, 3),
+        (256, 16, 16, 16, 3, 1),
+        (64, 3, 32, 32, 7, 1),
+        (64, 128, 64, 16, 1, 1),
+        (64, 32, 32, 8, 5, 1),
+        (2, 32, 32, 128, 3, 1),
+        (2, 16, 128, 64, 3, 1),
+        (64, 64, 128, 32, 1, 2),
+        (64, 16, 16, 32, 3, 2),
+        (64, 16, 32, 32, 5, 2),
+        (64, 16, 32, 32, 5, 4),
+        (64, 16, 16, 32, 2, 5),
+        (1, 16, 16, 256, 3, 2),
+        (1, 16, 16, 256, 3, 4),
     ],
 )
-def test_memory(N, C, F, size, field, monkeypatch):
+def test_memory(N, C, F, size, field, stride, monkeypatch):
     """Does a convolution take less memory, besides its results, than twice its columns would?"""
     x = np.ones((N, C, size, size), dtype=np.float32)
     w, b = np.ones((F, C, field, field), dtype=np.float32), np.ones(F, dtype=np.float32)
-    columns = x.nbytes * field**2
+    param = {"stride": stride, "pad": field // 2}
+    across = output_size(size, field, field // 2, stride)
+    columns = N * C * field**2 * across**2 * x.itemsize
     monkeypatch.setattr(fast_blocks, "_kept", threading.local())  # what other tests had kept
     tracemalloc.start()
-    out, cache = fast_layers.conv_forward_fast(x, w, b, {"stride": 1, "pad": field // 2})
+    out, cache = fast_layers.conv_forward_fast(x, w, b, param)
     forward = tracemalloc.get_traced_memory()[1] - out.nbytes
     tracemalloc.reset_peak()
     dx, _, _ = fast_layers.conv_backward_fast(out, cache)
