@@ -55,7 +55,7 @@ def _columns(x, field, positions, conv_param):
     """Receptive fields of x (n, C, H, W): (n, C * HH * WW, H' * W')."""
     stride, pad = conv_param["stride"], conv_param["pad"]
     n, C, H, W = x.shape
-    if field == (1, 1) and positions == (H, W):
+    if field == (1, 1) and positions == (H, W) and not pad:
         return x.reshape(n, C, H * W)
     cols = scratch("cols", (n, C, *field, *positions), x.dtype)
     if pad:

@@ -5,6 +5,7 @@ student's network does so elsewhere and brings the accuracy back.
 """
 
 import math
+import pickletools
 import stat
 import zipfile
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from safetensors import SafetensorError
 
 NAMES = ("resnet18_cifar10.safetensors", "resnet18_cifar10.pt", "resnet18_cifar10.pth")
 MAX_BYTES = 100_000_000  # the full width takes 45 MB in float32
+MAX_PICKLE = 1_000_000  # bytes of a torch file's structure; ResNet18's has 30,000
 FULL_WIDTH_PARAMETERS = 11_173_962
 NARROW_CEILING = 0.7  # share of the points that a network with fewer parameters can earn
 
@@ -85,6 +87,14 @@ def parameter_count(weights: Weights) -> int:
     """Return how many learned numbers there are; running statistics are not learned."""
     counted = ("running_mean", "running_var", "num_batches_tracked")
     return sum(array.size for name, array in weights.items() if not name.endswith(counted))
+
+
+def is_full_width(weights: Weights) -> bool:
+    """Whether it is the network that is asked for: of that size, and not mostly zeros, as a narrow
+    one that was filled up would be."""
+    learned = parameter_count(weights)
+    used = sum(int(np.count_nonzero(array)) for array in weights.values())
+    return learned == FULL_WIDTH_PARAMETERS and used > learned // 2
 
 
 def in_half_precision(weights: Weights) -> bool:
@@ -157,7 +167,7 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
         )
     try:
         return safetensors.torch.load_file(path, device="cpu")
-    except (SafetensorError, KeyError, ValueError, RuntimeError):
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError):
         raise CheckpointError(
             f"{path.name} is damaged, or is not a safetensors file: save it again with "
             "save_weights, and copy the whole file."
@@ -180,6 +190,7 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
             f"{path.name} is a packed archive. Hand in the weights as they are, not zipped."
         )
     try:
+        _require_tensors_alone(path, entries)
         with open(path, "rb") as file:  # of a path, torch.load believes the ending
             content = torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError:
@@ -201,6 +212,24 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
     ):
         raise CheckpointError(f"{path.name} holds something else than tensors with names.")
     return dict(content)
+
+
+def _require_tensors_alone(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+    """Raise UnpicklingError where a torch file asks for more than its reader needs for tensors.
+
+    The reader also makes sets, counters and bytes, of any size that a file of 400 bytes asks for.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for entry in entries:
+            if not entry.filename.endswith(".pkl"):
+                continue
+            if entry.file_size > MAX_PICKLE:
+                raise UnpicklingError("more structure than tensors with names have")
+            for code, argument, _ in pickletools.genops(archive.read(entry)):
+                name = str(argument)
+                asks = code.name in ("GLOBAL", "INST", "STACK_GLOBAL")
+                if asks and not name.startswith("torch") and name != "collections OrderedDict":
+                    raise UnpicklingError(f"it asks for {name}")
 
 
 def _strip_wrappers(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

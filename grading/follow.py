@@ -32,17 +32,21 @@ def own_forward(
     cases: Sequence[Case],
     outcome: Outcome,
     points: Callable[[Check, Sequence[Case], Sequence[Finding]], float],
+    edges_alone: bool = False,
 ) -> Outcome:
-    """The outcome with failed gradients passed where they are those of the student's forward."""
+    """The outcome with failed gradients passed where they are those of the student's forward: at
+    `edges_alone`, where the forward is wrong there alone."""
     findings = list(outcome.findings)
     for i, finding in enumerate(findings):
         case = next(case for case in cases if case.label == finding.case)
+        if edges_alone and not finding.edge:
+            continue
         if not finding.passed and finding.error is not None and case.dtype == "float64":
             if case.own_forward is not None and _is_derivative(check, subject, case, finding.label):
                 findings[i] = replace(finding, passed=True, message=RIGHT)
     if findings == list(outcome.findings):
         return outcome
-    findings = _in_single(cases, findings)
+    findings = findings if edges_alone else _in_single(cases, findings)
     remark = f"Judged against your own forward, which is not right yet ({check.forward})."
     now = points(check, cases, findings)
     still = [finding for finding in findings if not finding.passed]

@@ -31,6 +31,7 @@ from grading.store import Store, write_atomically
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
 LINK = re.compile(r"\](?=[(\[:])")  # between a link's text and its address
 SCHEMES = ("", "http", "https", "mailto")  # of addresses that run nothing
+MAX_MARKDOWN = 20_000  # characters of a notebook's cells that are rendered as markdown
 NOT_GRADED = "This check has no result, so it has no points yet. Please tell your instructor."
 _failed: set[Path] = set()  # submissions of this run that could not be graded: once is enough
 _found: dict[Path, dict[str, Outcome]] = {}  # of the submission that is being converted
@@ -40,7 +41,7 @@ class CleanNotebook(NbGraderPreprocessor):
     """Keep a student's text and plots for the instructor, and nothing that runs in a browser."""
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
-        budget = Budget()
+        budget, markdown = Budget(), 0
         released = _released_sources(*_places(resources, self.parent))
         nb.metadata.pop("widgets", None)  # their state is large, and breaks the HTML export
         for cell in nb.cells:
@@ -51,7 +52,9 @@ class CleanNotebook(NbGraderPreprocessor):
                 outputs = [] if utils.is_grade(cell) else clean_outputs(cell.outputs, budget)
                 cell.outputs = nbformat.from_dict(outputs)
             elif cell.source not in released:
-                cell.source = plain_markdown(cell.source, cell.get("attachments", {}))
+                markdown += len(cell.source)
+                attachments = cell.get("attachments", {})
+                cell.source = plain_markdown(cell.source, attachments, markdown > MAX_MARKDOWN)
         return nb, resources
 
 
@@ -109,9 +112,14 @@ class GradeChecks(NbGraderPreprocessor):
         cell.outputs = nbformat.from_dict(outputs)
 
 
-def plain_markdown(source: str, attachments: Mapping[str, Any]) -> str:
-    """Markdown without HTML; without links, where one would run a script or cannot be shown."""
+def plain_markdown(source: str, attachments: Mapping[str, Any], much: bool = False) -> str:
+    """Markdown without HTML; without links, where one would run a script or cannot be shown.
+    Where there is too `much`, it is text as it stands: markdown can take the square of its length.
+    """
     source = TAG.sub("< ", source)
+    if much:
+        fence = "`" * (1 + max(map(len, re.findall("``+", source)), default=2))
+        return f"{fence}\n{source}\n{fence}"
     if not LINK.search(source):
         return source
     try:

@@ -223,11 +223,9 @@ def _is_inside(path: Path, release: Path, wanted: dict[str, Path]) -> bool:
         return False
     names = {repair_notebook.grade_id(cell) for cell in ours["cells"]} - {None}
     have = {
-        cell["metadata"]["nbgrader"].get("grade_id")
+        repair_notebook.grade_id(cell)
         for cell in theirs["cells"]
-        if isinstance(cell, dict)
-        and isinstance(cell.get("metadata"), dict)
-        and isinstance(cell["metadata"].get("nbgrader"), dict)
+        if isinstance(cell, dict) and isinstance(cell.get("metadata"), dict)
     }
     return len({name for name in names if name in have}) * 2 > len(names)
 

@@ -20,9 +20,11 @@ import nbformat
 from grading.outputs import Budget, clean_outputs, joined
 
 MAX_FILE = 200_000_000  # bytes of a notebook that is read at all
+MAX_PARTS = 500_000  # lists and dictionaries in it: each takes half a kilobyte of memory
 MAX_SOURCE = 200_000  # characters of one cell
 MAX_CELLS = 2_000
 SETTINGS = ("grade", "solution", "locked", "task", "points", "grade_id", "schema_version")
+TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 BETWEEN = re.compile(r"[\s,]*")
 VALID_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -58,6 +60,8 @@ def read(path: Path) -> dict[str, Any]:
     data = path.read_bytes()
     if not data.strip():
         raise BrokenNotebook("it is empty")
+    if _parts(data) > MAX_PARTS and _parts(TEXT.sub(b"", data)) > MAX_PARTS:
+        raise BrokenNotebook(f"it has more than {MAX_PARTS:,} brackets")
     try:
         notebook = json.loads(data)
     except RecursionError:
@@ -73,6 +77,10 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         raise BrokenNotebook("it is not a notebook (it has no cells)")
     return notebook
+
+
+def _parts(data: bytes) -> int:
+    return data.count(b"{") + data.count(b"[")
 
 
 def mend(student: dict[str, Any], released: dict[str, Any]) -> Mended:

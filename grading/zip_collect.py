@@ -17,7 +17,7 @@ from grading.nbgrader_config import ASSIGNMENT
 from grading.preprocessors import record
 from grading.repair import Repair, shown
 
-COPY = re.compile(r"(?:[ _-]*\((\d+)\)|[ _-]*-?Copy(\d*))$", re.IGNORECASE)
+COPY = re.compile(r"(?:[ _-]*\((\d+)\)|[ _-]+Copy(\d*))$", re.IGNORECASE)
 
 
 class CourseExtractor(ExtractorPlugin):
@@ -55,14 +55,14 @@ class CourseExtractor(ExtractorPlugin):
 def student_id(name: str) -> str:
     """The student whose archive has this name: `Zoë Ångström_hw (1).zip` is Zoë Ångström's.
 
-    Letters of any script, spaces, hyphens, dots, apostrophes stay; what paths, patterns or
-    tables read as their own becomes an underscore.
+    Letters of any script, spaces, hyphens, dots, apostrophes stay. What paths, patterns or tables
+    read as their own becomes its number in hexadecimal, so that a+b and a_b stay two.
     """
     stem = unicodedata.normalize("NFC", name)
     stem = re.sub(r"(\.zip|\.tar\.gz|\.tgz|\.gz)$", "", stem, flags=re.IGNORECASE)
     stem = COPY.sub("", stem.strip())
     stem = re.sub(r"_(hw|assignment2)$", "", stem, flags=re.IGNORECASE)
-    stem = re.sub(r"[^\w .'@-]", "_", stem)
+    stem = re.sub(r"[^\w .'’@-]", lambda odd: f"_{ord(odd[0]):x}_", stem)
     return re.sub(r"\s+", " ", stem).strip(" .-'@")[:100] or "unnamed"
 
 

@@ -586,3 +586,17 @@ def test_a_diagnosis_is_quick(name):
     known = next(k for k in BANK.values() if k.fails == (name,))
     outcome = outcomes(InPlace(known.functions), 4, [name])[name]
     assert outcome.known == (known.name,) and outcome.seconds < 1
+
+
+def test_what_is_wrong_of_a_forward_opens_only_that():
+    """Is a gradient judged by the student's forward only where its output is wrong?"""
+    found = [
+        Finding("out", "usual", passed=True),
+        Finding("running_var", "usual", passed=False),
+        Finding("out", "one row", passed=False, edge=True),
+    ]
+    outcome = Outcome("batchnorm_forward", 3.0, 4.0, "", tuple(found))
+    assert judge._where_wrong(replace(outcome, findings=tuple(found[:2]))) == set()
+    assert judge._where_wrong(outcome) == {True}
+    wrong = replace(found[0], passed=False)
+    assert judge._where_wrong(replace(outcome, findings=(wrong, *found[1:]))) == {False, True}

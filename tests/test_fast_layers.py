@@ -89,6 +89,7 @@ def test_convolution(kind, case):
 @example(case=drawn(2, 3, (16, 16), 2, (5, 5), stride=1, pad=2))  # 256 pixels stand apart
 @example(case=drawn(2, 3, (5, 7), 2, (2, 3), stride=3, pad=4))  # whole fields are padding
 @example(case=drawn(3, 2, (7, 9), 3, (1, 1), stride=3, pad=1))  # rows and columns without a window
+@example(case=drawn(1, 2, (5, 4), 3, (1, 1), stride=2, pad=2))  # an output as large as the image
 @example(case=drawn(1, 17, (4, 4), 19, (7, 7), stride=2, pad=3))
 @example(case=drawn(2, 3, (4, 4), 2, (3, 3), stride=10, pad=4))  # no window meets the image
 @example(case=drawn(0, 3, (4, 4), 2, (3, 3), stride=1, pad=1))

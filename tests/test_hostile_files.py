@@ -2,14 +2,20 @@
 
 import io
 import pickle
+import shutil
 import stat
+import struct
+import time
+import tracemalloc
 import zipfile
 from pathlib import Path
 
 import pytest
+import torch
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from small_course import archive
 
-from grading import checkpoint, evidence, overlay
+from grading import checkpoint, evidence, overlay, preprocessors, repair_notebook
 from grading.archives import unpack
 from grading.grade import grade_submission
 from grading.repair import Repair
@@ -115,6 +121,58 @@ def test_a_pickle_that_runs(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def torch_file(path, pickled):
+    """A file as torch.save writes it, with another pickle in it."""
+    torch.save({"conv1.weight": torch.zeros(2)}, path)
+    with zipfile.ZipFile(path) as archive:
+        content = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, pickled if name.endswith(".pkl") else data)
+    return path
+
+
+@pytest.mark.parametrize("size", [1_900_000_000, 10])
+def test_a_pickle_that_asks_for_memory(tmp_path, size):
+    """Is a torch file refused that has its reader make bytes, of any size, and nothing made?"""
+    pickled = b"\x80\x02cbuiltins\nbytearray\nJ" + struct.pack("<i", size) + b"\x85R."
+    path = torch_file(tmp_path / "resnet18_cifar10.pt", pickled)
+    tracemalloc.start()
+    with pytest.raises(checkpoint.CheckpointError, match="more than tensors"):
+        checkpoint.read_weights(path)
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+
+
+def test_a_safetensors_shape_that_no_number_holds(tmp_path):
+    """Is a shape of 2**63 told as damage, and not an error of ours?"""
+    head = b'{"conv1.weight":{"dtype":"F32","shape":[0,9223372036854775808],"data_offsets":[0,0]}}'
+    path = tmp_path / "resnet18_cifar10.safetensors"
+    path.write_bytes(struct.pack("<Q", len(head)) + head)
+    with pytest.raises(checkpoint.CheckpointError, match="damaged"):
+        checkpoint.read_weights(path)
+
+
+def test_a_notebook_of_brackets(tmp_path):
+    """Is a notebook refused whose lists would take gigabytes, before it is parsed?"""
+    path = tmp_path / "n.ipynb"
+    path.write_text('{"cells": [], "metadata": {"x": [' + "{}," * 600_000 + "{}]}}")
+    with pytest.raises(repair_notebook.BrokenNotebook, match="more than 500,000 brackets"):
+        repair_notebook.read(path)
+    path.write_text('{"cells": [], "metadata": {"printed": "' + "[1 \\n2] " * 600_000 + '"}}')
+    assert repair_notebook.read(path)["cells"] == []  # in a text they are no parts
+
+
+def test_much_markdown_is_shown_as_text():
+    """Is text that takes its renderer the square of its length kept, and rendered in no time?"""
+    source = "[x](y)" + " " * 100_000 + "``` `````a"
+    shown = preprocessors.plain_markdown(source, {}, much=True)
+    assert shown == f"``````\n{source}\n``````"
+    start = time.monotonic()
+    page = MarkdownWithMath(renderer=IPythonRenderer(escape=False, attachments={})).render(shown)
+    assert "<a" not in page and time.monotonic() - start < 5
+
+
 def test_what_a_table_of_evidence_says(tmp_path):
     """Are edited cells and doubtful files told, and mended outputs and formulas not?"""
     repairs = [
@@ -127,17 +185,45 @@ def test_what_a_table_of_evidence_says(tmp_path):
     assert evidence.one_line("a\nb\x1b[2J\u202e") == "a?b?[2J?"
 
 
-def test_an_exercise_that_calls_the_given_layers_is_told(solved, tmp_path):
+@pytest.mark.parametrize("file", ["layers.py", "optim.py", "mine.py"])
+def test_an_exercise_that_calls_the_given_layers_is_told(solved, tmp_path, file):
     """Is an instructor told of a convolution that calls the given fast one, and of no other?"""
-    layers = tmp_path / "cs231n" / "layers.py"
-    layers.parent.mkdir()
-    text = (solved / "cs231n" / "layers.py").read_text()
+    path = tmp_path / "cs231n" / file
+    path.parent.mkdir()
+    solution = solved / "cs231n" / file
+    text = solution.read_text() if solution.exists() else ""
     fast = "\nfrom cs231n.fast_layers import conv_forward_fast\n"
     numeric = "\ndef eval_numerical_gradient_of_mine(f, x): ...\n"
     for code, words in (("", []), (fast, ["fast layers"]), (numeric, ["gradient check"])):
-        layers.write_text(text + code)
+        path.write_text(text + code)
         told = [entry.what for entry in evidence.of_files("ann", tmp_path, [])]
         assert [what for what in told if "names the" in what] == [
             what for word in words for what in told if word in what
         ]
         assert len([what for what in told if "names the" in what]) == len(words)
+
+
+def test_a_backward_by_differences_is_told(solved, tmp_path):
+    """Is an instructor told of gradients that are as exact as differences, and of no formula?"""
+    tree = tmp_path / "tree"
+    shutil.copytree(solved / "cs231n", tree / "cs231n")
+    layers = tree / "cs231n" / "layers.py"
+    text = layers.read_text()
+    cheat = """
+
+def relu_backward(dout, x):
+    dx = np.zeros_like(x)
+    for place in np.ndindex(x.shape):
+        moved = [x.copy(), x.copy()]
+        for sign, at in zip((1, -1), moved):
+            at[place] += sign * 1e-5
+        outs = [relu_forward(at)[0] for at in moved]
+        dx[place] = ((outs[0] - outs[1]) / 2e-5 * dout).sum()
+    return dx
+"""
+    for code, notes in (("", 0), (cheat, 1)):
+        layers.write_text(text + code)
+        level = isolation.level().name
+        found = grade_submission(tree, entropy=3, names=["relu_backward"], level=level)
+        told = [what for what in found["relu_backward"].evidence if "differences" in what]
+        assert found["relu_backward"].points > 0 and len(told) == notes

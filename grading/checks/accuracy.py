@@ -54,14 +54,15 @@ def accuracy(check: Check, subject: Any, entropy: int) -> Outcome:
     counts, odd = gaps.counted(drawn, right)
     for text in odd:
         note(f"{text}. The accuracy {counts.value:.4f} counts")
-    full = checkpoint.parameter_count(weights) >= checkpoint.FULL_WIDTH_PARAMETERS
+    full = checkpoint.is_full_width(weights)
     points = checkpoint.points_for(counts.value, check.points, full)
     remarks = []
     if odd:
         remarks.append(f"The accuracy on {counts.of} counts: {'; '.join(odd)}.")
     if not full:
         remarks.append(
-            "A network narrower than the full width earns at most "
+            f"A network of another width than the full one ({checkpoint.FULL_WIDTH_PARAMETERS:,} "
+            "parameters, most of them not zero) earns at most "
             f"{checkpoint.NARROW_CEILING:.0%} of the points."
         )
     if checkpoint.in_half_precision(weights):

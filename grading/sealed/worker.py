@@ -333,6 +333,7 @@ if __name__ == "__main__":
     limit(*numbers)
     if sealed:
         beside("calls").refuse()
+    sys.modules["torchvision"] = None  # as if it were not installed: it has a ResNet-18
     if not torch_allowed:
-        sys.modules.update(torch=None, torchvision=None)  # as if they were not installed
+        sys.modules["torch"] = None
     serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -70,10 +70,11 @@ def _mount(kind: str, place: str, flags: int, options: str = "") -> None:
 
 def main(control: int, torch: bool) -> None:
     """Import, and fork a worker for each question until the grader closes the socket."""
+    sys.modules["torchvision"] = None  # as if it were not installed: it has a ResNet-18
     if torch:
         import torch as _  # noqa: F401
     else:
-        sys.modules.update(torch=None, torchvision=None)  # as if they were not installed
+        sys.modules["torch"] = None
     sys.dont_write_bytecode = True
     for name in IMPORTED:
         importlib.import_module(name)
