@@ -31,7 +31,7 @@ def eval_numerical_gradient(f, x, verbose=True, h=1e-5):
 
 
 def eval_numerical_gradient_array(f, x, df, h=1e-5):
-    """Gradient of sum(f(x) * df) by x, for a function whose value is an array.
+    """Gradient of sum(f(x) * df) with respect to x, for a function whose value is an array.
 
     - f: function of x that returns an array
     - x: float array of any shape; perturbed in place while f runs, and restored

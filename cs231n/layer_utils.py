@@ -146,7 +146,7 @@ def conv_relu_backward(dout, cache):
         cache: from conv_relu_forward.
 
     Returns:
-        dx (N, C, H, W), dw (F, C, HH, WW), db (F,).
+        dx (N, C, H, W), or None if conv_param has needs_dx False; dw (F, C, HH, WW), db (F,).
     """
     conv_cache, relu_cache = cache
     da = relu_backward(dout, relu_cache)
@@ -182,7 +182,8 @@ def conv_bn_relu_backward(dout, cache):
         cache: from conv_bn_relu_forward.
 
     Returns:
-        dx (N, C, H, W), dw (F, C, HH, WW), db (F,), dgamma (F,), dbeta (F,).
+        dx (N, C, H, W), or None if conv_param has needs_dx False; dw (F, C, HH, WW), db (F,),
+        dgamma (F,), dbeta (F,).
     """
     conv_cache, bn_cache, relu_cache = cache
     dnormed = relu_backward(dout, relu_cache)
@@ -218,7 +219,7 @@ def conv_relu_pool_backward(dout, cache):
         cache: from conv_relu_pool_forward.
 
     Returns:
-        dx (N, C, H, W), dw (F, C, HH, WW), db (F,).
+        dx (N, C, H, W), or None if conv_param has needs_dx False; dw (F, C, HH, WW), db (F,).
     """
     conv_cache, relu_cache, pool_cache = cache
     drectified = max_pool_backward_fast(dout, pool_cache)

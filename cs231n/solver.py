@@ -20,18 +20,21 @@ class Solver:
     - model: has `params`, a dict of arrays, and `loss(X, y)`: the scores (N, C) when y is None,
       else (loss, grads) with a gradient for each parameter
     - data: dict with X_train (N, d_1, ..., d_k), y_train (N,), X_val and y_val
-    - update_rule: name of a function in cs231n/optim.py
-    - optim_config: hyperparameters for the rule, such as learning_rate; each parameter of the
-      model gets its own copy
-    - lr_decay: factor on the learning rate after each epoch
-    - batch_size, num_epochs
-    - num_train_samples, num_val_samples: how many images to measure the accuracy on; None for all
-    - checkpoint_name: when set, each epoch writes <checkpoint_name>_epoch_<n>.pkl
-    - print_every: iterations between two updates of the loss in the progress bar
-    - verbose: False for no progress bar
+    Keywords, with their defaults:
 
-    Afterwards: loss_history (one entry an iteration), train_acc_history and val_acc_history (one
-    before the first epoch ends and one after each epoch), best_val_acc, best_params.
+    - update_rule ("sgd"): name of a function in cs231n/optim.py
+    - optim_config ({}): hyperparameters for the rule, such as learning_rate; each parameter of the
+      model gets its own copy
+    - lr_decay (1.0): factor on the learning rate after each epoch
+    - batch_size (100), num_epochs (10)
+    - num_train_samples (1000), num_val_samples (None): how many images to measure the accuracy on;
+      None for all
+    - checkpoint_name (None): when set, each epoch writes <checkpoint_name>_epoch_<n>.pkl
+    - print_every (10): iterations between two updates of the loss in the progress bar
+    - verbose (True): False for no progress bar
+
+    Afterwards: loss_history (one entry an iteration), train_acc_history and val_acc_history (the
+    first entry after one iteration, then one after each epoch), best_val_acc, best_params.
 
     Raises ValueError for an unknown keyword, an unknown rule or data that do not fit together.
     """

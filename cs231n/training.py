@@ -56,7 +56,7 @@ LOOK_EVERY = 20  # steps between two looks at the loss, for which a graphics car
 
 
 def one_cycle(step, steps, lr, warm_up=0.25):
-    """Learning rate: up to `lr` in a line, then down to 0 along a cosine (Smith, 1708.07120)."""
+    """Learning rate: up to `lr` in a line, down to 0 along a cosine (Smith, Topin, 1708.07120)."""
     done = (step + 1) / steps
     if done < warm_up:
         return lr * done / warm_up

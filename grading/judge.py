@@ -81,7 +81,8 @@ def _followed(
     if culprits and check.parts:
         again, asked_again = _judged(check, subject, cases, parts=True)
         if again.points > outcome.points:
-            remark = f"Judged with a right {', '.join(culprits)} in the place of yours."
+            names, do = ", ".join(culprits), "does" if len(culprits) == 1 else "do"
+            remark = f"Judged with the course's {names} in place of yours, which {do} not pass yet."
             outcome = replace(again, remarks=(*again.remarks, remark))
             asked, parts = asked_again, True
     wrong = _where_wrong(earlier[check.forward]) if check.forward in culprits else set()

@@ -261,7 +261,7 @@ def test_a_wrong_layer_costs_no_point_in_the_networks_that_use_it():
     found = outcomes(InPlace(BANK["affine: mean for sum in db"].functions), 21)
     assert {name for name, o in found.items() if not o.passed} == {"affine_backward"}
     assert found["FullyConnectedNet"].remarks == (
-        "Judged with a right affine_backward in the place of yours.",
+        "Judged with the course's affine_backward in place of yours, which does not pass yet.",
     )
 
 

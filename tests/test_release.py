@@ -213,6 +213,18 @@ def test_archive_has_no_solution(unpacked):
             assert "SOLUTION" not in text, name
 
 
+def test_pages_of_the_archive_link_to_what_is_in_it(unpacked):
+    """Are pages for instructors left out, and do the links of all others lead to a file?"""
+    pages = {path.relative_to(unpacked).as_posix(): path for path in unpacked.rglob("*.md")}
+    assert {"README.md", "docs/checkpoint.md", "docs/training.md"} <= set(pages)
+    assert not {f"docs/{name}.md" for name in ("authors", "instructors", "security")} & set(pages)
+    for name, path in pages.items():
+        for target in re.findall(r"\]\(([^):#]+)\)", path.read_text()):
+            assert (path.parent / target).is_file(), f"{name}: {target}"
+    readme = pages["README.md"].read_text()
+    assert "\n## For students\n" in readme and "\n## For instructors\n" not in readme
+
+
 def solution_lines():
     """Lines of 30 or more characters that stand in solution regions and in no given text."""
     secret, given = set(), set()

@@ -31,7 +31,9 @@ class ThreeLayerConvNet:
         reg=0.0,
         dtype=np.float32,
     ):
-        """Draw the parameters: W from a normal distribution, b 0.
+        """Draw the parameters with `np.random`, so that `np.random.seed` repeats them.
+
+        W is from a normal distribution, b is 0.
 
         Args:
             input_dim: (C, H, W) of an image.
@@ -52,7 +54,7 @@ class ThreeLayerConvNet:
             raise ValueError(f"filter_size: expected an odd number, got {filter_size!r}")
         self.reg = float(reg)  # a NumPy float64 would turn float32 gradients into float64
         self.dtype = dtype
-        # Nobody asks for the gradient of the images.
+        # Nobody asks for the gradient of the images: with needs_dx False the backward gives None.
         self.conv_param = {"stride": 1, "pad": (filter_size - 1) // 2, "needs_dx": False}
         self.pool_param = {"pool_height": 2, "pool_width": 2, "stride": 2}
 

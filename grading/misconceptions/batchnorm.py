@@ -247,13 +247,12 @@ def _power(var: Any, count: int) -> Any:
 
 _TERMS = {
     "the mean's term forgotten": (
-        "The mean depends on every x that it is of, so it has a path of its own to dx, and that "
-        "one is missing.",
+        "The mean is computed from every x, so it has its own path to dx; that path is missing.",
         {"mean": constant},
     ),
     "the variance's term forgotten": (
-        "The variance depends on every x that it is of, so it has a path of its own to dx, and "
-        "that one is missing.",
+        "The variance is computed from every x, so it has its own path to dx; that path is "
+        "missing.",
         {"var": constant},
     ),
     "statistics taken for constants": (
@@ -261,13 +260,13 @@ _TERMS = {
         {"mean": constant, "var": constant},
     ),
     "the mean's term not divided": (
-        "In the term of the mean, each x has but its share of the mean: a division by their "
-        "number is missing.",
+        "In the term of the mean the division by the number of values is missing: each x "
+        "contributes only its share.",
         {"mean": summed},
     ),
     "the variance's term not divided": (
-        "In the term of the variance, each x has but its share: a division by their number is "
-        "missing.",
+        "In the term of the variance the division by the number of values is missing: each x "
+        "contributes only its share.",
         {"var": summed},
     ),
     "the square's factor of 2 forgotten": (
@@ -275,8 +274,8 @@ _TERMS = {
         {"var": times(0.5)},
     ),
     "power in the variance's term": (
-        "The variance stands under the root and in the denominator: its term in dx has the third "
-        "power of the root below it.",
+        "The output is divided by the root of the variance; differentiated, that gives the third "
+        "power of the standard deviation in the denominator.",
         {"var": _power},
     ),
     "sign of the mean's term": (

@@ -77,7 +77,7 @@ known(
 )
 known(
     "convolution: padding by the border",
-    "What is padded with is zeros, not the values of the border.",
+    "Pad with zeros, not with the values at the border.",
     ("conv_forward_naive", "conv_backward_naive"),
     conv(_conv(_edge_padded)),
 )
@@ -352,8 +352,8 @@ known(
 )
 known(
     "max pooling: gradient to all the maxima",
-    "Where several values of a window are equally large, each gets the whole gradient here: of "
-    "what went on once, the gradient comes back once.",
+    "Where several values of a window are the maximum, each gets the whole gradient here; it must "
+    "be handed back only once in all.",
     "max_pool_backward_naive",
     pool(back=_pool(_all_maxima_pool)),
 )
@@ -572,12 +572,14 @@ for _short, _check, _layer, _form in (
     for _name, _says, _steps in (
         (
             "the mean's term forgotten",
-            "The mean depends on every x that it is of, so it has a path of its own to dx.",
+            "The mean is computed from every x, so it has its own path to dx; that path is "
+            "missing.",
             {"mean": constant},
         ),
         (
             "the variance's term forgotten",
-            "The variance depends on every x that it is of, so it has a path of its own to dx.",
+            "The variance is computed from every x, so it has its own path to dx; that path is "
+            "missing.",
             {"var": constant},
         ),
         (
@@ -587,8 +589,8 @@ for _short, _check, _layer, _form in (
         ),
         (
             "terms not divided",
-            "In the terms of mean and variance each x has but its share: a division by the "
-            "number of values that are normalised together is missing.",
+            "In the terms of mean and variance the division by the number of values that are "
+            "normalised together is missing: each x contributes only its share.",
             {"mean": summed, "var": summed},
         ),
         (
@@ -682,7 +684,7 @@ for _name, _says, _fails, _how in (
     ),
     (
         "variance of the means left out",
-        "The variance of a union is the mean of the variances and the variance of the means; the "
+        "The variance of a union is the mean of the variances plus the variance of the means; the "
         "second part is missing in LN and BN.",
         _both("switchable_norm"),
         {"of_means": False},

@@ -229,8 +229,7 @@ known(
 )
 known(
     "dropout: one mask for ever",
-    "Every call draws a new mask, unless a seed is given: a fixed one removes the same units "
-    "for ever.",
+    "Every call draws a new mask unless a seed is given; here each call draws the same one.",
     "dropout_forward",
     dropout(_one_seed),
     seen=_two_calls(same=True, seeded=False),

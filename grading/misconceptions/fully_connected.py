@@ -24,7 +24,7 @@ def _rows(x: np.ndarray) -> np.ndarray:
 
 known(
     "affine: bias left out",
-    "The bias does not reach the scores: every output of the layer has one added to it.",
+    "The bias does not reach the output: each output has its own bias, which is added.",
     "affine_forward",
     affine(lambda x, w, b: (lambda x, w, b: x.flatten(1) @ w, [x, w, b]), FORMS["affine_forward"]),
 )
@@ -86,7 +86,7 @@ known(
 known(
     "ReLU: no gate, or one on the output",
     "Where the input was negative, ReLU's output does not depend on it: nothing goes back there. A "
-    "gate that asks the output for its sign never closes, since no output is negative.",
+    "gate such as out >= 0 is always open, since no output is negative.",
     "relu_backward",
     relu(grads=changed(d0=lambda g, dout, inputs: dout)),
 )

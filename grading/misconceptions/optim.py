@@ -93,8 +93,9 @@ known(
 )
 known(
     "momentum: velocity that is subtracted",
-    "The velocity points where w goes, so it is added to w. One that is subtracted moves w the "
-    "same way when all is yours, and the wrong way when the velocity comes in from outside.",
+    "The velocity points where w goes, so it is added to w. Subtracting it gives the same path "
+    "only while your own function also wrote the velocity; with a velocity that is passed in, w "
+    "moves the wrong way.",
     "sgd_momentum",
     momentum(_with_velocity(lambda v, dw, rate, mu: mu * v + rate * dw, sign=-1)),
 )
@@ -403,8 +404,8 @@ known(
 )
 known(
     "Adam: correction without the power of t",
-    "How much is missing from m and v grows less with every step: the betas stand to the power "
-    "of t.",
+    "The bias of m and v shrinks with every step: the correction uses each beta to the power of "
+    "t.",
     "adam",
     adam(_moments(lambda m, v, t, b1, b2: (m / (1 - b1), v / (1 - b2)))),
 )

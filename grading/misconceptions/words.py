@@ -27,7 +27,7 @@ def in_words(got: Any, want: Any) -> str:
     if _near(got, factor * want) and abs(factor - 1) > NEAR:
         return _factor(factor, want)
     if _near(got, -np.abs(want)) or _near(got, np.abs(want)):
-        return "has the right size, and signs that are lost"
+        return "has the right magnitudes, but the signs are lost"
     if got.ndim == 2 and got.shape[0] == got.shape[1] and _near(got, want.T):
         return "is the right answer transposed"
     return _slice(got, want)

@@ -1,7 +1,8 @@
 """The students' archive: the course without its solutions.
 
 What goes in is listed, not what stays out, and whatever has an exercise is built from the
-masters: an own solution in the course's working copy cannot slip into the archive.
+masters: an own solution in the course's working copy cannot slip into the archive. What is for
+instructors is left out, the README's sections on it too.
 """
 
 import zipfile
@@ -21,6 +22,9 @@ LEFT_OUT = (
     "grading/examples.py",
     "grading/misconceptions/kill.py",
     "grading/misconceptions/__main__.py",
+    "docs/authors.md",
+    "docs/instructors.md",
+    "docs/security.md",
 )
 
 
@@ -35,7 +39,15 @@ def contents() -> dict[str, bytes]:
         ]
     kept = [name for name in names if not name.startswith(LEFT_OUT)]
     files = {name: (ROOT / name).read_bytes() for name in kept}
+    files["README.md"] = _for_students(files["README.md"].decode()).encode()
     return files | {name: text.encode() for name, text in artefacts()}
+
+
+def _for_students(readme: str) -> str:
+    """The README without the sections that link to what is left out."""
+    first, *sections = readme.split("\n## ")
+    kept = [text for text in sections if not any(f"]({name})" in text for name in LEFT_OUT)]
+    return "\n## ".join([first, *kept])
 
 
 def build_dist(archive: Path = ARCHIVE) -> Path:

@@ -4,6 +4,7 @@ A forward returns `(out, cache)`. Its backward takes the upstream gradient `dout
 shape of `out`, and that cache, and returns the gradients of the loss for the inputs. What is
 in a cache is the layer's own affair. No function changes its array arguments, and float32
 inputs give float32 results. What the layers check of their arguments stands at the end.
+For the entries of a dictionary, the default stands after the semicolon, or 'required'.
 
 N is the number of examples, C the channels, H and W the height and width of an image, D the
 features, M the outputs of an affine layer, F the filters, HH and WW their height and width.
@@ -88,7 +89,7 @@ def relu_backward(dout, cache):
     Glorot, Bordes, Bengio, "Deep Sparse Rectifier Neural Networks" (2011), Section 3.
 
     Args:
-        dout: any shape.
+        dout: the shape of x.
         cache: from relu_forward.
 
     Returns:
@@ -352,7 +353,7 @@ def dropout_backward(dout, cache):
     Srivastava et al., "Dropout" (2014), Section 4.
 
     Args:
-        dout: any shape.
+        dout: the shape of x.
         cache: from dropout_forward.
 
     Returns:

@@ -2,8 +2,8 @@
 
 w is a parameter of any shape, dw the gradient of the loss for it, and config a dictionary with
 the rule's hyperparameters and its state, which the caller hands back at the next step. Entries
-that are missing get their defaults. A rule leaves w, dw and the arrays in config as they are: it
-puts new arrays into config. float32 parameters stay float32.
+that are missing get their defaults; a default stands after the semicolon. A rule leaves w, dw and
+the arrays in config as they are: it puts new arrays into config. float32 parameters stay float32.
 
 Every rule raises ValueError when the shape of dw, or of an array in config, is not that of w.
 """

@@ -12,7 +12,7 @@
 # | a fully connected net with normalisation | `cs231n/classifiers/fc_net.py` | 2 |
 #
 # Two questions at the end of the experiments ask you to explain what you saw. Names of sizes: N
-# rows in a batch, D features, `dout` the upstream gradient.
+# rows in a batch, D features, `dout` the upstream gradient. Needs `FullyConnectedNets` complete.
 
 # %%
 # %load_ext autoreload
@@ -22,7 +22,7 @@ import os
 import sys
 
 sys.path.insert(0, "..")  # the course folder, where cs231n/, grading/ and datasets/ are
-SMOKE = bool(os.environ.get("SMOKE"))
+SMOKE = bool(os.environ.get("SMOKE"))  # set by the course's tests for a quick run; leave it alone
 
 # %%
 import time
@@ -48,6 +48,8 @@ BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#666666"
 NORMS = (None, "batchnorm", "layernorm")
 COLOUR = {None: GREY, "batchnorm": BLUE, "layernorm": ORANGE}
+LINE = {None: "-", "batchnorm": "--", "layernorm": "-."}
+MARK = {None: "o", "batchnorm": "s", "layernorm": "^"}
 LABEL = {None: "no normalisation", "batchnorm": "batch norm", "layernorm": "layer norm"}
 plt.rcParams.update({
     "figure.dpi": 80, "font.size": 11, "axes.grid": True, "grid.alpha": 0.3,
@@ -55,18 +57,23 @@ plt.rcParams.update({
     "legend.frameon": False,
 })
 
+def look(norm):
+    return {"color": COLOUR[norm], "linestyle": LINE[norm], "label": LABEL[norm]}
+
 # %%
 data = get_CIFAR10_data()
 for name, array in data.items():
     print(f"{name:8s} {str(array.shape):20s} {array.dtype}")
+print(f"standard deviation of a training input {data['X_train'][:1000].std():.0f}")
 
 # %% [markdown]
 # ## 1. Why normalise inside the net
 #
-# We centre the input images before training because a layer learns more easily from inputs with
-# mean 0 and a spread of about 1. The second layer has no such luck: its input is whatever the first
-# layer makes, and that changes at every step of training. With small weights the spread shrinks
-# from layer to layer until nothing is left; with large ones it grows until the loss overflows.
+# One centres the input images, and often scales them too, because a layer learns more easily from
+# inputs with mean 0 and a spread of about 1. (Here they are centred only.) The second layer has no
+# such luck: its input is whatever the first layer makes, and that changes at every step of
+# training. With small weights the spread shrinks from layer to layer until nothing is left; with
+# large ones it grows until the loss overflows.
 #
 # Ioffe and Szegedy (ICML 2015, [arXiv:1502.03167](https://arxiv.org/abs/1502.03167)) put the
 # normalisation inside the net. Batch norm takes each feature on its own, subtracts its mean over
@@ -148,19 +155,25 @@ plt.show()
 #
 # with momentum $m = 0.9$. Two conventions trip people up. In PyTorch's `BatchNorm1d` the momentum
 # is the weight of the *new* value, so its `momentum=0.1` is our 0.9. And PyTorch keeps the unbiased
-# variance in its running average, while the course keeps the biased one, in both places.
+# variance in its running average, while the course uses the biased one, both for normalising and in
+# the running average.
 
 # %% [markdown]
 # ### Exercise
 #
-# Implement `batchnorm_forward` in `cs231n/layers.py`, for `mode` `'train'` and `'test'`. In
-# training write the new running averages back into `bn_param["running_mean"]` and
-# `bn_param["running_var"]`: they are how the layer remembers.
+# Implement `batchnorm_forward` in `cs231n/layers.py`, for `mode` `'train'` and `'test'`. The stub
+# gives you `mode`, `eps`, `momentum`, `running_mean` and `running_var`. In training write the new
+# running averages back into `bn_param["running_mean"]` and `bn_param["running_var"]`: they are how
+# the layer remembers.
 #
 # Put into the cache what you will want in the backward pass. The centred values, the reciprocal
-# standard deviation, $\hat x$ and $\gamma$ are a good choice. The cell below sends badly scaled
-# features through your layer. With $\gamma = 1$, $\beta = 0$ every mean should be 0 and every
-# standard deviation 1 (to about 1e-6; $\epsilon$ takes a little off).
+# standard deviation, $\hat x$ and $\gamma$ are a good choice. Keep `mode` in the cache too: the
+# backward needs it.
+#
+# The cell below sends badly scaled features through your layer, with $\gamma = 1$, $\beta = 0$.
+# Every mean should be 0. Every standard deviation should be 1 less about
+# $\epsilon / (2\sigma^2)$, which is 0.9994 for the first feature ($\sigma = 0.1$) and 1.0000 for
+# the others.
 
 # %%
 rng = np.random.default_rng(231)
@@ -213,14 +226,15 @@ unbiased = [draw.var(axis=1, ddof=1).mean() for draw in draws]
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(12, 3.4))
-for (momentum, trace), colour in zip(curves.items(), [SKY, BLUE, PURPLE]):
-    left.plot(trace, color=colour, label=f"momentum {momentum}")
+for (momentum, trace), line, colour in zip(curves.items(), ["-.", "-", "--"], [SKY, BLUE, PURPLE]):
+    left.plot(trace, line, color=colour, label=f"momentum {momentum}")
 left.axhline(3, color="black", ls=":", label="true mean")
-left.set(title="Running mean: quick and noisy, or smooth and late", xlabel="batches seen")
+left.set(title="Quick and noisy, or smooth and late", xlabel="batches seen", ylabel="running mean")
 right.semilogx(sizes, biased, "o-", color=BLUE, label="divide by N (ours)")
 right.semilogx(sizes, unbiased, "s-", color=ORANGE, label="divide by N - 1")
 right.axhline(4, color="black", ls=":", label="true variance")
-right.set(title="Average variance that a batch shows", xlabel="batch size N", ylim=(0, 5))
+right.set(title="Average variance that a batch shows", xlabel="batch size N", ylabel="variance",
+          ylim=(0, 5))
 right.set_xticks(sizes, sizes)
 right.minorticks_off()
 for ax in (left, right):
@@ -426,12 +440,12 @@ plt.show()
 # ### Exercise
 #
 # Implement `layernorm_forward` in `cs231n/layers.py`. It differs from batch norm in training mode
-# by the axis of two sums. `ln_param` may hold keys that this layer does not need (such as `mode`):
-# ignore them.
+# by the axis of two sums. Read `eps` with `.get('eps', 1e-5)`; the stub does not. `ln_param` may
+# hold keys that this layer does not need (such as `mode`): ignore them.
 #
-# The cell shows means and standard deviations of each row: 0 and 1 after normalisation. With very
-# different $\gamma$ the row statistics are no longer 0 and 1. That is right, since $\gamma$ acts
-# after the normalisation.
+# The cell shows means and standard deviations of each row: 0 and 1 after normalisation (0.9994 for
+# the first row, because of $\epsilon$). With very different $\gamma$ the row statistics are no longer
+# 0 and 1. That is right, since $\gamma$ acts after the normalisation.
 
 # %%
 rows = rng.standard_normal((4, 50)) * np.array([[0.1], [1.0], [5.0], [20.0]])
@@ -519,14 +533,16 @@ check("affine_ln_relu")
 # * L2 regularisation acts on every `W`, with every normalisation: `reg * W` belongs to the gradient
 #   of **all** layers. $\gamma$ and $\beta$ are left out of it.
 #
-# The cell below checks the gradient of the whole net without and with regularisation. Expect 1e-6
-# or less for `W`, `gamma` and `beta`. Biases in front of batch norm are listed by absolute error.
+# The cell below checks the gradient of the whole net without and with regularisation. Expect about
+# 1e-6, and less than 1e-5, for `W`, `gamma` and `beta`. Biases in front of batch norm are listed by
+# absolute error.
 
 # %%
 def check_net(normalization, reg):
     rng = np.random.default_rng(5)
     X, y = rng.standard_normal((6, 15)), rng.integers(10, size=6)
-    model = FullyConnectedNet([12, 10], input_dim=15, num_classes=10, reg=reg, seed=1,
+    np.random.seed(5)
+    model = FullyConnectedNet([12, 10], input_dim=15, num_classes=10, reg=reg,
                               normalization=normalization, weight_scale=0.3, dtype=np.float64)
     loss, grads = model.loss(X, y)
     print(f"{normalization}, reg {reg}: loss {loss:.4f}")
@@ -589,9 +605,9 @@ plt.show()
 
 # %%
 fig, ax = plt.subplots(figsize=(8, 3.8))
-for scale, colour in [(1.0, PURPLE), (0.14, GREEN), (0.02, ORANGE)]:
+for scale, colour, style in [(1.0, PURPLE, "^-"), (0.14, GREEN, "o-"), (0.02, ORANGE, "v-")]:
     spread = [a.std() for a in pre_activations(scale, False)]
-    ax.semilogy(range(1, 7), spread, "o-", color=colour, label=f"weights {scale}")
+    ax.semilogy(range(1, 7), spread, style, color=colour, label=f"weights {scale}")
     spread = [a.std() for a in pre_activations(scale, True)]
     text = "batch norm,\nall three" if scale == 0.02 else None
     ax.semilogy(range(1, 7), spread, "s--", color=BLUE, label=text, alpha=0.6)
@@ -600,14 +616,14 @@ ax.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# **What to see.** Without normalisation the spread follows a power law in depth: it vanishes for
-# small weights, explodes for large ones, and stays for one value only. With batch norm the three
-# dashed lines lie on top of each other at 1.
+# **What to see.** Without normalisation the spread is multiplied by the same factor in every layer,
+# so it is exponential in depth: it vanishes for small weights, explodes for large ones, and stays
+# for one value only. With batch norm the three dashed lines lie on top of each other at 1.
 #
 # ## 9. Experiment: a deep net with and without batch norm
 #
-# A net with five hidden layers of 100 units learns from 1000 images. All settings are the same for
-# the three runs.
+# A net with five hidden layers of 100 units learns from 1000 images. The three runs have the same
+# settings, the same first weights and the same batches.
 
 # %%
 def train(normalization, num_train=1000, hidden=(100,) * 5, weight_scale=2e-2, batch_size=50,
@@ -615,9 +631,8 @@ def train(normalization, num_train=1000, hidden=(100,) * 5, weight_scale=2e-2, b
     if SMOKE:
         num_train, num_epochs = 150, 1
     subset = {name: data[name][:num_train] for name in ("X_train", "y_train", "X_val", "y_val")}
-    model = FullyConnectedNet(list(hidden), weight_scale=weight_scale, normalization=normalization,
-                              seed=7)
     np.random.seed(7)
+    model = FullyConnectedNet(list(hidden), weight_scale=weight_scale, normalization=normalization)
     solver = Solver(model, subset, num_epochs=num_epochs, batch_size=batch_size, verbose=False,
                     update_rule=update_rule, optim_config={"learning_rate": learning_rate})
     with np.errstate(all="ignore"):
@@ -636,28 +651,28 @@ def smooth(values, width=10):
 
 fig, axes = plt.subplots(1, 3, figsize=(13, 3.6))
 for normalization, solver in runs.items():
-    style = {"color": COLOUR[normalization], "label": LABEL[normalization]}
+    style, mark = look(normalization), MARK[normalization]
     axes[0].plot(smooth(solver.loss_history), **style)
-    axes[1].plot(solver.train_acc_history, "o-", **style)
-    axes[2].plot(solver.val_acc_history, "o-", **style)
-axes[0].set(title="Training loss (mean of 10 steps)", xlabel="step")
-axes[1].set(title="Training accuracy", xlabel="epoch")
-axes[2].set(title="Validation accuracy", xlabel="epoch")
+    axes[1].plot(solver.train_acc_history, marker=mark, **style)
+    axes[2].plot(solver.val_acc_history, marker=mark, **style)
+axes[0].set(title="Training loss (mean of 10 steps)", xlabel="step", ylabel="loss")
+axes[1].set(title="Training accuracy", xlabel="epoch", ylabel="accuracy")
+axes[2].set(title="Validation accuracy", xlabel="epoch", ylabel="accuracy")
 axes[1].legend()
 plt.show()
 
 # %% [markdown]
 # **What to see.** Batch norm learns fastest: after ten epochs it has about 80 % training accuracy,
-# while the other two have about 65 %. On the validation set batch norm leads for the first epochs
-# only, and all three end near 30 %. With 1000 images the net learns by heart, and learning faster
-# is not the same as generalising better. (Your figures may differ by a few points: the order in
-# which a processor adds up is not the same on all machines, and small differences grow.)
+# layer norm about 70 %, the net without normalisation about 57 %. On the validation set batch norm
+# leads for the first epochs only, and all three end near 30 %. With 1000 images the net learns by
+# heart, and learning faster is not the same as generalising better. (Your figures may differ by a
+# few points: small differences of rounding grow, and other first weights change as much.)
 #
 # ## 10. Experiment: the scale of the weights
 #
 # Now an eight-layer net (seven hidden layers of 50), trained at many scales of its initial weights.
-# First look at the gradient that reaches the **first** layer before any training. Where it is 0 to
-# all intents the layer cannot learn; where it is huge, one step destroys the weights.
+# First look at the gradient that reaches the **first** layer before any training. Where it is
+# practically 0 the layer cannot learn; where it is huge, one step destroys the weights.
 
 # %%
 scales = np.logspace(-4, 1, 4 if SMOKE else 16)
@@ -665,24 +680,25 @@ X, y = data["X_train"][:200], data["y_train"][:200]
 first_gradient = {None: [], "batchnorm": []}
 for normalization, norms in first_gradient.items():
     for scale in scales:
+        np.random.seed(8)
         model = FullyConnectedNet([50] * 7, weight_scale=scale, normalization=normalization,
-                                  dtype=np.float64, seed=8)
+                                  dtype=np.float64)
         _, grads = model.loss(X, y)
         norms.append(np.linalg.norm(grads["W1"]))
 
 # %%
 fig, ax = plt.subplots(figsize=(8, 3.8))
 for normalization, norms in first_gradient.items():
-    ax.loglog(scales, norms, "o-", color=COLOUR[normalization], label=LABEL[normalization])
+    ax.loglog(scales, norms, marker=MARK[normalization], **look(normalization))
 ax.set(xlabel="standard deviation of the initial weights", ylabel="norm of dL/dW1",
        title="Gradient that reaches the first of eight layers")
 ax.legend()
 plt.show()
 
 # %% [markdown]
-# **What to see.** Both axes are logarithmic: without batch norm the gradient goes from $10^{-20}$
-# to $10^{15}$. With it, it stays near 1 for weights from $10^{-3}$ up. Next, train each net for ten
-# epochs on 1000 images.
+# **What to see.** Both axes are logarithmic: without batch norm the gradient goes from about
+# $10^{-21}$ to more than $10^{14}$. With it, it stays near 1 for weights from $10^{-3}$ up. Next,
+# train each net for ten epochs on 1000 images.
 
 # %%
 sweep = {None: [], "batchnorm": []}
@@ -693,13 +709,13 @@ for scale in tqdm(scales, desc="weight scales", file=sys.stdout):
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(13, 3.8))
 for normalization, solvers in sweep.items():
-    style = {"color": COLOUR[normalization], "label": LABEL[normalization]}
-    axes[0].semilogx(scales, [max(s.val_acc_history) for s in solvers], "o-", **style)
-    axes[1].semilogx(scales, [max(s.train_acc_history) for s in solvers], "o-", **style)
-    axes[2].loglog(scales, [np.mean(s.loss_history[-10:]) for s in solvers], "o-", **style)
+    style = look(normalization) | {"marker": MARK[normalization]}
+    axes[0].semilogx(scales, [max(s.val_acc_history) for s in solvers], **style)
+    axes[1].semilogx(scales, [max(s.train_acc_history) for s in solvers], **style)
+    axes[2].loglog(scales, [np.mean(s.loss_history[-10:]) for s in solvers], **style)
 for ax, title in zip(axes, ("Best validation accuracy", "Best training accuracy", "Final loss")):
     ax.axhline(np.log(10) if ax is axes[2] else 0.1, color="black", ls=":", label="guessing")
-    ax.set(title=title, xlabel="weight scale")
+    ax.set(title=title, xlabel="weight scale", ylabel=title.split()[-1])
 fig.legend(*axes[0].get_legend_handles_labels(), loc="upper center", ncol=3,
            bbox_to_anchor=(0.5, 1.08))
 plt.show()
@@ -709,6 +725,9 @@ plt.show()
 # stays at $\log 10$. It learns well in a narrow band around 0.05 to 0.1 only. At the right its loss
 # explodes, to about $10^{16}$. Batch norm learns at every scale up to about 0.5, and its loss stays
 # below 100.
+#
+# He's rule would give $\sqrt{2/50} = 0.2$ for inputs of spread 1. The images here are centred but
+# not scaled; their spread is about 64, and smaller weights make up for that.
 #
 # At the far right the accuracy of **both** nets falls. This is another effect: each step of Adam
 # moves a weight by about 0.001, whatever its gradient, and in 200 steps weights of size 1 or 10
@@ -729,27 +748,31 @@ for normalization in (None, "batchnorm"):
 # %% [markdown]
 # ### Question 1
 #
-# Describe both ends of the weight scale figure for the net without batch norm: what happens to the
-# signal and to the gradient there? Why does batch norm care so much less, and why does it not help
-# at the far left? Hint: compare the batch norm of $Wx$ with that of $aWx$ for a number $a > 0$, and
-# then remember $\epsilon$.
+# Look at the figure of the gradient that reaches the first layer. Describe both ends for the net
+# without batch norm: what happens to the signal and to the gradient there? Why is the curve of
+# batch norm flat over most of the range, and why does it fall at the far left? Hint: compare the
+# batch norm of $Wx$ with that of $aWx$ for a number $a > 0$, remember that the last layer has no
+# batch norm, and then $\epsilon$.
 
 # %% [markdown] question="bn_q1" points=1
 # Without batch norm each layer multiplies the signal, and on the way back the gradient, by a factor
-# that is proportional to the weight scale. Eight layers raise that factor to the eighth power. At
-# the small end activations and gradients go to 0: all images get the same scores, the loss stays at
-# $\log 10$ and the first layers receive no gradient (dead). At the large end activations and
-# gradients grow without bound: the loss starts at enormous values, and updates of ordinary size
-# cannot repair it (exploding).
+# that is proportional to the weight scale. Seven layers lie above the first, so its gradient grows
+# with the seventh power of the scale: a straight line on logarithmic axes. At the small end
+# activations and gradients go to 0: all images get the same scores, the loss stays at $\log 10$ and
+# the first layers receive no gradient (dead). At the large end activations and gradients grow
+# without bound: the loss starts at enormous values, and updates of ordinary size cannot repair it
+# (exploding).
 #
 # Batch norm divides by the standard deviation of its own input. For $aWx$ both the centred value
 # and the standard deviation carry the factor $a$, and it cancels: the output does not depend on the
-# scale of $W$. The gradient with respect to $W$ shrinks as $1/a$, so that large weights move by
-# relatively small steps, but the signal passes through at any scale.
+# scale of $W$, and the signal passes through at any scale. The same holds on the way back: the
+# weights multiply the gradient by $a$, and the batch norm after them divides it by $a$. Two
+# factors are left over, the $a$ of the last layer, which has no batch norm, and the $1/a$ of the
+# first batch norm. They cancel too, so the curve is flat.
 #
 # The cancelling is exact only for $\epsilon = 0$. At very small scales the variance of $Wx$ falls
 # below $\epsilon = 10^{-5}$; then the layer divides by $\sqrt\epsilon$ instead of the standard
-# deviation, and the signal shrinks from layer to layer again.
+# deviation, and signal and gradient shrink from layer to layer again.
 
 # %% [markdown]
 # ## 11. Experiment: the size of the batch
@@ -780,8 +803,8 @@ plt.show()
 
 # %% [markdown]
 # **What to see.** From batches of 50 to batches of 2 the final training accuracy falls from about
-# 63 % to 30 % without normalisation, which is the price of the noisy steps. With layer norm it
-# falls from 65 % to 36 %, much the same. With batch norm it falls from 80 % to 18 %: the best of
+# 57 % to 33 % without normalisation, which is the price of the noisy steps. With layer norm it
+# falls from 70 % to 40 %, not much more. With batch norm it falls from 81 % to 17 %: the best of
 # the three nets has become the worst. Accuracy is measured in test mode, so the running averages of
 # noisy statistics count as well.
 #
@@ -810,13 +833,12 @@ for normalization in tqdm(NORMS, desc="batch of one", file=sys.stdout):
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6))
 for normalization, solver in singles.items():
-    style = {"color": COLOUR[normalization], "label": LABEL[normalization]}
-    left.plot(smooth(solver.loss_history, 50), **style)
-    right.plot(solver.train_acc_history, "o-", **style)
+    left.plot(smooth(solver.loss_history, 50), **look(normalization))
+    right.plot(solver.train_acc_history, marker=MARK[normalization], **look(normalization))
 left.axhline(np.log(10), color="black", ls=":", label="log 10: guessing")
-left.set(title="Training loss, batch of one (mean of 50 steps)", xlabel="step")
+left.set(title="Training loss, batch of one (mean of 50 steps)", xlabel="step", ylabel="loss")
 right.axhline(0.1, color="black", ls=":")
-right.set(title="Training accuracy, 200 images", xlabel="epoch", ylim=(0, 1))
+right.set(title="Training accuracy, 200 images", xlabel="epoch", ylabel="accuracy", ylim=(0, 1))
 left.legend(fontsize=9)
 plt.show()
 

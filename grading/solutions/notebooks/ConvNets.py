@@ -13,7 +13,8 @@
 # | spatial batch norm, group norm, instance norm | `cs231n/layers.py` | 6 |
 # | switchable norm | `cs231n/layers.py` | 2 |
 #
-# Names of sizes: N images, C channels, H and W height and width, F filters.
+# Names of sizes: N images, C channels, H and W height and width, F filters. Needs `affine`, `relu`,
+# `softmax_loss`, `adam` and `batchnorm`.
 
 # %%
 # %load_ext autoreload
@@ -23,7 +24,7 @@ import os
 import sys
 
 sys.path.insert(0, "..")  # the course folder, where cs231n/, grading/ and datasets/ are
-SMOKE = bool(os.environ.get("SMOKE"))
+SMOKE = bool(os.environ.get("SMOKE"))  # set by the course's tests for a quick run; leave it alone
 
 # %%
 import time
@@ -76,8 +77,9 @@ for name, array in data.items():
 # $$H' = 1 + \left\lfloor \frac{H + 2P - HH}{S} \right\rfloor, \qquad
 # W' = 1 + \left\lfloor \frac{W + 2P - WW}{S} \right\rfloor$$
 #
-# rows and columns: rows that are too few for another window are left out. Signal processing calls this a *correlation*, because the filter is not flipped;
-# in deep learning the name convolution has stuck, and a learned filter does not mind.
+# rows and columns: rows and columns left over, too few for another window, are ignored. Signal
+# processing calls this a *correlation*, because the filter is not flipped; in deep learning the
+# name convolution has stuck, and a learned filter does not mind.
 
 # %%
 rng = np.random.default_rng(0)
@@ -114,7 +116,7 @@ plt.show()
 #
 # Implement `conv_forward_naive` in `cs231n/layers.py`. Four nested loops (image, filter, row,
 # column) with one product and sum inside are fine: clarity is what counts here, and a fast version
-# comes later. Read stride and padding from `conv_param`. Images need not be square.
+# comes later. The stub has read `stride` and `pad` for you. Images need not be square.
 #
 # ### A sanity check that you can see
 #
@@ -220,7 +222,8 @@ check("conv_backward_naive")
 # may also overlap (3 x 3 with stride 2), or leave a rest of the image untouched when the sizes do
 # not divide.
 #
-# Implement `max_pool_forward_naive` in `cs231n/layers.py`.
+# Implement `max_pool_forward_naive` in `cs231n/layers.py`. The stub has read `pool_height`,
+# `pool_width` and `stride` for you.
 
 # %%
 pooled = [scene[None]]
@@ -331,7 +334,8 @@ plt.show()
 #
 # conv - ReLU - 2 x 2 max pool - affine - ReLU - affine - softmax. The padding is chosen so that the
 # convolution keeps height and width. `cs231n/layer_utils.py` has the sandwiches that you need:
-# `conv_relu_pool_forward`, `affine_relu_forward` and their backward passes, on the fast layers.
+# `conv_relu_pool_forward`, `affine_relu_forward` and their backward passes; those with a
+# convolution use the fast layers.
 #
 # ### Exercise
 #
@@ -391,10 +395,10 @@ solver.train()
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4))
 left.plot(solver.loss_history, "o-", color=BLUE, markersize=4)
-left.set(title="Training loss", xlabel="step")
+left.set(title="Training loss", xlabel="step", ylabel="loss")
 right.plot(solver.train_acc_history, "o-", color=BLUE, label="training (100 images)")
 right.plot(solver.val_acc_history, "s--", color=ORANGE, label="validation")
-right.set(title="Accuracy", xlabel="epoch", ylim=(0, 1.02))
+right.set(title="Accuracy", xlabel="epoch", ylabel="accuracy", ylim=(0, 1.02))
 right.legend(loc="center right")
 for ax in (left, right):
     ax.grid(alpha=0.3)
@@ -479,7 +483,7 @@ plt.show()
 # with one $\gamma$ and $\beta$ for each channel. They differ in the set of numbers over which the
 # mean $\mu$ and the (biased) variance $\sigma^2$ are taken.
 #
-# | | mean over | statistics | needs other images | source |
+# | | mean over | number of means | needs other images | source |
 # |---|---|---|---|---|
 # | batch norm | N, H, W | C | yes | Ioffe and Szegedy 2015 |
 # | layer norm | C, H, W | N | no | Ba et al. 2016 |
@@ -626,7 +630,8 @@ check("spatial_batchnorm_backward")
 # Implement `spatial_groupnorm_forward` in `cs231n/layers.py`. The reshape
 # $(N, C, H, W) \to (N \cdot G,\; C/G \cdot H \cdot W)$ turns it into layer norm by rows; no
 # transpose is needed, because the channels of a group are neighbours in memory. `gamma` and `beta`
-# have the shape (1, C, 1, 1), and act on the output in its original shape.
+# have the shape (1, C, 1, 1), and act on the output in its original shape. Read `eps` with
+# `.get('eps', 1e-5)`; the stub does not.
 
 # %%
 rng = np.random.default_rng(10)
@@ -676,7 +681,8 @@ check("spatial_groupnorm_backward")
 # or colour tells the classes apart.
 #
 # Implement `spatial_instancenorm_forward(x, gamma, beta, in_param)` in `cs231n/layers.py`. Here
-# `gamma` and `beta` have the shape (C,). It is group norm with C groups, if you want it short.
+# `gamma` and `beta` have the shape (C,). It is group norm with C groups, if you want it short. Read
+# `eps` with `.get('eps', 1e-5)`; the stub does not.
 
 # %%
 x = 4 * np.random.default_rng(11).standard_normal((2, 3, 6, 5)) + 10
@@ -735,7 +741,8 @@ check("spatial_instancenorm_backward")
 # Implement `switchable_norm_forward(x, gamma, beta, sn_param)` in `cs231n/layers.py`. `sn_param`
 # holds `lambda_mean` and `lambda_var` in the order instance, layer, batch. In test mode running
 # averages stand in for the batch statistics, as in batch norm; the other two are computed as ever.
-# (The paper averages over a few batches after training instead.)
+# (The paper averages over a few batches after training instead.) In training write `running_mean`
+# and `running_var`, of shape (C,), back into `sn_param`, as in batch norm.
 #
 # The cell sets one logit to a large value, which switches to one of the three norms.
 

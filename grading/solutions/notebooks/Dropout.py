@@ -1,16 +1,19 @@
 # %% [markdown]
 # # Dropout
 #
-# A large network can memorise a small training set. Dropout fights that with noise: in each
-# training step it switches off a random part of the hidden units (Hinton et al., 2012; Srivastava
-# et al., 2014). No unit can rely on another one being there, so each has to be useful by itself.
-# (To drop single weights instead of units is another method, DropConnect.)
+# A large network can memorise a small training set. Dropout fights that with noise: for each example
+# in each training step it switches off a random part of the hidden units (Hinton et al., 2012;
+# Srivastava et al., 2014). No unit can rely on another one being there, so each has to be useful by
+# itself. (To drop single weights instead of units is another method, DropConnect.)
 #
 # 1. **The layer.** Its forward and backward pass, in `cs231n/layers.py`.
 # 2. **The network.** Dropout after every ReLU of `FullyConnectedNet`, in
 #    `cs231n/classifiers/fc_net.py`.
 # 3. **Experiments.** What it does to a network that overfits, and why it behaves like an average
 #    over many networks.
+#
+# Needs `affine`, `relu`, `softmax_loss`, `adam`, `FullyConnectedNet`; one edge case of its network
+# check uses batch norm.
 
 # %%
 # %load_ext autoreload
@@ -18,7 +21,7 @@
 # %matplotlib inline
 import os, sys
 sys.path.insert(0, "..")  # the course folder, where cs231n/, grading/ and datasets/ are
-SMOKE = bool(os.environ.get("SMOKE"))
+SMOKE = bool(os.environ.get("SMOKE"))  # set by the course's tests for a quick run; leave it alone
 
 # %%
 import matplotlib.pyplot as plt
@@ -105,7 +108,8 @@ for name, values in data.items():
 # so at $p = 0.25$ the noise is $\sqrt 3$ times as large as the signal.
 #
 # **Write.** Implement `dropout_forward` in `cs231n/layers.py`. `dropout_param` holds `p`, `mode`
-# (`"train"` or `"test"`) and perhaps a `seed`.
+# (`"train"` or `"test"`) and perhaps a `seed`. The stub gives you `mode`, `p` and `rng`. Draw the
+# mask with `rng.random_sample(x.shape)`; `rng` already respects a seed.
 #
 # **See.** Below, 100,000 entries with mean 10. The mean stays at 10 for every `p`, and the share of
 # zeros is $1 - p$.
@@ -152,10 +156,10 @@ plt.show()
 # %%
 inputs, weights = rng.uniform(0.5, 1.5, size=400), rng.normal(0.05, 0.05, size=400)
 exact = inputs @ weights
-KEEPS = [(0.75, GREEN), (0.5, ORANGE), (0.25, RED)]
+KEEPS = [(0.75, GREEN, "--"), (0.5, ORANGE, "-."), (0.25, RED, ":")]
 sums = {p: dropout_forward(np.tile(inputs, (2000, 1)), {"mode": "train", "p": p})[0] @ weights
-        for p, _ in KEEPS}
-for p, _ in KEEPS:
+        for p, *_ in KEEPS}
+for p, *_ in KEEPS:
     spread = np.sqrt((1 - p) / p * np.sum((inputs * weights)**2))
     print(f"keep {p:4.2f}: mean {sums[p].mean():6.2f} (exact {exact:.2f}), "
           f"spread {sums[p].std():.2f} (formula {spread:.2f})")
@@ -163,13 +167,13 @@ for p, _ in KEEPS:
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(11.5, 3.8))
 bins = np.linspace(exact - 12, exact + 12, 61)
-for p, colour in KEEPS:
+for p, colour, line in KEEPS:
     axes[0].hist(sums[p], bins=bins, histtype="stepfilled", color=colour, alpha=0.25)
-    axes[0].hist(sums[p], bins=bins, histtype="step", color=colour, label=f"keep {p:g}")
+    axes[0].hist(sums[p], bins=bins, histtype="step", color=colour, ls=line, label=f"keep {p:g}")
     running = np.cumsum(sums[p]) / np.arange(1, 2001)
-    axes[1].semilogx(np.arange(1, 2001), running, color=colour)
+    axes[1].semilogx(np.arange(1, 2001), running, line, color=colour)
 for ax, place in zip(axes, (axes[0].axvline, axes[1].axhline)):
-    place(exact, color="black", linestyle="--", linewidth=1.3, label="without dropout")
+    place(exact, color="black", linewidth=1.3, label="without dropout")
 axes[0].set(title="Sum over 400 inputs, one mask each", xlabel="sum", ylabel="masks (of 2,000)")
 axes[1].set(title="Mean over the first K masks", xlabel="number of masks K", ylabel="mean of sums")
 axes[0].legend()
@@ -248,8 +252,8 @@ check("dropout_backward")
 # dictionary serves all layers. `loss` starts by setting its `mode`: `"train"` if there are labels,
 # `"test"` if not.
 #
-# A `seed` is for gradient checks only. It gives the same mask in every step, so a training with a
-# seed would train one small sub-network and never the rest.
+# A `seed` is for gradient checks only. It draws the same masks in every step, one for each row of
+# the batch. Training with a seed would know only these N sub-networks.
 #
 # **See.** The numeric gradient with a fixed seed, with L2 as well. The loss changes with the mask:
 # that is the noise.
@@ -340,8 +344,8 @@ plt.show()
 # **What to see.** Read the three panels from left to right.
 #
 # - *Training.* Every network that keeps at least half of its units ends at 100 %. Stronger dropout
-#   learns more slowly, because each step trains a different sub-network on noisy inputs. At keep
-#   0.25 it takes all 40 epochs to come close.
+#   learns more slowly, because each example in each step trains a different sub-network on noisy
+#   inputs. At keep 0.25 it takes all 40 epochs to come close.
 # - *Validation accuracy.* A small gain, about one point here, and the bands overlap. With 1,000
 #   validation images one standard error is 1.5 points, so do not read a ranking into it. 500 images
 #   simply hold no more.
@@ -357,10 +361,10 @@ plt.show()
 # %% [markdown]
 # #### Question 2
 #
-# (a) Someone logs the accuracy on each training batch from the same forward pass that trains the
-# network, with dropout on. They find that it is *lower* than the validation accuracy, and look for
-# a bug. Give the two reasons why it may be none, and say how to measure a training accuracy that
-# can be compared.
+# (a) Someone averages, over each epoch, the accuracy on the training batches, from the same forward
+# pass that trains the network, with dropout on. They find that it is *lower* than the validation
+# accuracy, and look for a bug. Give the two reasons why it may be none, and say how to measure a
+# training accuracy that can be compared.
 #
 # (b) Network A (keep 0.9) has 99 % training and 40 % validation accuracy. Network B (keep 0.2) has
 # 38 % and 37 %. Both training accuracies were measured well. In which direction would you change
@@ -369,8 +373,8 @@ plt.show()
 # (c) The hidden layers shrink from 500 to 100 units. Would you raise or lower the keep probability?
 
 # %% [markdown] question="dropout_q2" points=1
-# (a) The training batch goes through a random sub-network with noise, while validation uses the
-# full network: that alone lowers the training figure. And in a running average over an epoch the
+# (a) Each training image goes through a random sub-network with noise, while validation uses the
+# full network: that alone lowers the training figure. And in the average over an epoch the
 # early batches were judged with older, worse weights. Measure the training accuracy after the
 # epoch, in test mode, on images of the training set.
 #
@@ -386,9 +390,9 @@ plt.show()
 # ### Dropout as an ensemble
 #
 # A layer of 500 units has $2^{500}$ masks. Each mask is a smaller network, and they all share their
-# weights. Training with dropout gives each step to one of them. An *ensemble* would ask many of
-# them and average their probabilities. That is expensive. At test time we run the full network once
-# and hope that it is close to the average of the ensemble.
+# weights. Training with dropout gives each example in each step to one of them. An *ensemble* would
+# ask many of them and average their probabilities. That is expensive. At test time we run the full
+# network once and hope that it is close to the average of the ensemble.
 #
 # We can test the hope. For the network with keep 0.5, draw masks at test time, average the
 # probabilities over the first $K$ of them, and compare with the one pass without dropout.
@@ -422,6 +426,8 @@ without = measure(runs[1, 0][0], X_val, y_val)
 print(f"{SOURCE}, validation: one mask {accuracy[0]:.3f} (loss {loss[0]:.2f}), "
       f"{MASKS} masks {accuracy[-1]:.3f} ({loss[-1]:.2f}), "
       f"no mask {single[0]:.3f} ({single[1]:.2f})")
+other = np.mean(np.argmax(probabilities, axis=1) != np.argmax(model.loss(X_val), axis=1))
+print(f"{MASKS} masks and no mask name different classes for {other:.1%} of the images")
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(11.5, 3.8))
@@ -438,8 +444,8 @@ plt.show()
 # %% [markdown]
 # **What to see.** One mask alone is worse than the full network: it is a smaller, noisier net.
 # Averaging helps quickly, and after some tens of masks the accuracy is that of the single pass with
-# dropout off. That is the hope confirmed: **one cheap pass predicts the same classes as the whole
-# ensemble, to within a point.**
+# dropout off. That is the hope confirmed: **one cheap pass is as accurate as the whole ensemble, to
+# within a point.** (Of single images, a few in a hundred get another class.)
 #
 # In the loss the ensemble is better still. Where the sub-networks disagree their average is less
 # sure, and being less sure is right on images that the network gets wrong. Averaging masks at test
@@ -453,9 +459,9 @@ plt.show()
 # - Here $p$ is the probability to **keep**. Check the convention before you use anybody's formula
 #   or function.
 # - The backward pass multiplies by the same mask, divided by the same $p$.
-# - It lowers the capacity that the network can use and slows the training down. In return it
-#   generalises better when data are few. A keep probability that is too small leads to
-#   underfitting.
+# - It lowers the capacity that the network can use and slows the training down. In return it is
+#   less sure when it is wrong, and often generalises a little better. A keep probability that is
+#   too small leads to underfitting.
 # - A network trained with dropout behaves like an average over very many networks that share their
 #   weights.
 #

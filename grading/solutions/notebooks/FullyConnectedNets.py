@@ -28,7 +28,7 @@
 # %matplotlib inline
 import os, sys
 sys.path.insert(0, "..")  # the course folder, where cs231n/, grading/ and datasets/ are
-SMOKE = bool(os.environ.get("SMOKE"))
+SMOKE = bool(os.environ.get("SMOKE"))  # set by the course's tests for a quick run; leave it alone
 
 # %%
 import matplotlib.pyplot as plt
@@ -162,15 +162,16 @@ plt.show()
 
 # %% [markdown]
 # Read three things from it. The centred difference wins by orders of magnitude. At $h = 10^{-5}$ in
-# float64 it is near its best, with an error around $10^{-11}$. In float32 at that step the answer
-# is worthless, so **gradient checks run in float64**.
+# float64 it is near its best, with an error around $10^{-11}$. In float32 at that step the error
+# reaches 1 %, too much to tell a bug from rounding, so **gradient checks run in float64**.
 #
 # For an array-valued layer, `eval_numerical_gradient_array(f, x, dout)` measures the gradient of
 # the scalar $\sum f(x) \odot dout$. That is exactly what a backward pass computes. We always draw
 # `dout` at random: with `dout = 1` everywhere many errors cancel and a wrong gradient looks right.
 #
-# We compare with the relative error $\max |a - b| / \max(10^{-8}, |a| + |b|)$. For the layers below
-# a correct gradient gives $10^{-8}$ or less. An error of $10^{-4}$ is a bug, not bad luck.
+# We compare with the relative error $\max |a - b| / \max(10^{-8}, |a| + |b|)$. For a single layer a
+# correct gradient gives $10^{-8}$ or less, for the loss and whole networks $10^{-6}$ or less.
+# $10^{-2}$ in every parameter is a bug.
 
 # %%
 def compare(expect, **pairs):
@@ -369,7 +370,7 @@ check("softmax_loss")
 # `next_w, config = rule(w, dw, config)`
 #
 # where `config` holds the hyperparameters and whatever the rule remembers between steps. Plain
-# gradient descent, `sgd`, is given: $x_{t+1} = x_t - \alpha\, g_t$ with $g_t = \nabla f(x_t)$.
+# gradient descent, `sgd`, is given: $x_{t+1} = x_t - \eta\, g_t$ with $g_t = \nabla f(x_t)$.
 #
 # It has two troubles. In a **ravine**, steep across and flat along, a step that is small enough for
 # the steep direction is far too small for the flat one. At a **saddle point** the gradient is zero
@@ -378,6 +379,10 @@ check("softmax_loss")
 #
 # Two cures are combined below: remember a *velocity* (momentum), and give each weight its *own*
 # step size (AdaGrad, RMSProp). Adam does both.
+#
+# In the formulas of the rules $x$ stands for the weights (`w`), $g$ for `dw`, $\eta$ for
+# `config["learning_rate"]`, $\rho$ for `momentum`, $\gamma$ for `decay_rate`, $s$ for `cache`. In
+# Adam, $v$ is the mean square, not the velocity.
 
 # %% [markdown]
 # There is no gradient to check here, but there is a test that you can do on paper. Feed a rule the
@@ -404,16 +409,16 @@ def show_steps(rule, expected, **config):
 # **Maths.** The gradient changes the velocity, and the velocity changes the position (Polyak,
 # 1964):
 #
-# $$v_{t+1} = \rho\, v_t - \alpha\, \nabla f(x_t), \qquad x_{t+1} = x_t + v_{t+1}.$$
+# $$v_{t+1} = \rho\, v_t - \eta\, \nabla f(x_t), \qquad x_{t+1} = x_t + v_{t+1}.$$
 #
 # $\rho$, usually 0.9, works like friction. Directions that keep their sign add up, directions that
-# alternate cancel. Under a constant gradient the step grows to $\alpha / (1 - \rho)$, ten times
+# alternate cancel. Under a constant gradient the step grows to $\eta / (1 - \rho)$, ten times
 # that of SGD. That carries the walk along ravines, away from saddle points and through shallow
 # dips. It can also overshoot.
 #
 # **Write.** Implement `sgd_momentum` in `cs231n/optim.py`.
 #
-# **See.** With $\alpha = 0.01$ and $\rho = 0.9$ the steps are $\alpha\,(1 - \rho^t)/(1 - \rho)$.
+# **See.** With $\eta = 0.01$ and $\rho = 0.9$ the steps are $\eta\,(1 - \rho^t)/(1 - \rho)$.
 
 # %%
 t = np.arange(1, 6)
@@ -428,19 +433,19 @@ check("sgd_momentum")
 # **Maths.** The velocity is about to move us by $\rho v_t$ anyway. So measure the gradient *there*,
 # not here (Nesterov, 1983; Sutskever et al., 2013):
 #
-# $$v_{t+1} = \rho\, v_t - \alpha\, \nabla f(x_t + \rho v_t), \qquad x_{t+1} = x_t + v_{t+1}.$$
+# $$v_{t+1} = \rho\, v_t - \eta\, \nabla f(x_t + \rho v_t), \qquad x_{t+1} = x_t + v_{t+1}.$$
 #
 # This is a different rule from the one above: the only difference is the place where the gradient
 # is taken. But a rule gets `dw` at the point `w` it was given. So let `w` be the look-ahead point,
 # $w_t = x_t + \rho v_t$. Substitute:
 #
-# $$v_{t+1} = \rho\, v_t - \alpha\, \nabla f(w_t), \qquad w_{t+1} = x_{t+1} + \rho v_{t+1} = w_t - \rho\, v_t + (1 + \rho)\, v_{t+1}.$$
+# $$v_{t+1} = \rho\, v_t - \eta\, \nabla f(w_t), \qquad w_{t+1} = x_{t+1} + \rho v_{t+1} = w_t - \rho\, v_t + (1 + \rho)\, v_{t+1}.$$
 #
 # **Write.** Implement `nesterov` in `cs231n/optim.py`, in this second form. Mind that it needs the
 # old *and* the new velocity.
 #
 # **See.** Looking ahead is like being one step further: the steps are
-# $\alpha\,(1 - \rho^{t+1})/(1 - \rho)$, so the first one is 0.019, not 0.01.
+# $\eta\,(1 - \rho^{t+1})/(1 - \rho)$, so the first one is 0.019, not 0.01.
 
 # %%
 show_steps(nesterov, 0.01 * (1 - 0.9**(t + 1)) / (1 - 0.9), learning_rate=0.01, momentum=0.9)
@@ -723,9 +728,9 @@ for reg in (0.0, 3.14):
 # ### The gradient of the whole network
 #
 # Now every parameter is checked against the measured slope, at two strengths of regularisation.
-# Without L2 the data gradient is on trial, with L2 its gradient too. A forward pass that forgets L2
-# in *both* places agrees with itself, which is why the line above compares the loss with a value
-# from outside.
+# Without L2 the data gradient is on trial, with L2 its gradient too. A network that forgets L2 in
+# *both* the loss and the gradient agrees with itself, which is why the cell before compares the
+# loss with a value from outside.
 
 # %%
 for reg in (0.0, 3.14):
@@ -740,9 +745,8 @@ for reg in (0.0, 3.14):
 
 # %% [markdown]
 # The function measured above ignores its argument on purpose: `eval_numerical_gradient` changes
-# `model.params[name]` in place, and the model sees that. If an error is near $10^{-2}$ for one
-# entry alone, a ReLU's corner may lie within $h$ of its input. Try another seed before you search
-# for a bug.
+# `model.params[name]` in place, and the model sees that. If one parameter alone shows $10^{-4}$ or
+# more, a ReLU's corner may lie within $h$. Change the seed: a bug stays, a corner goes.
 
 # %%
 check("FullyConnectedNet")
@@ -877,7 +881,7 @@ plt.show()
 # %% [markdown]
 # **What to see.** Yellow is where the network has memorised its images. In the upper rows, at 2.30,
 # it has learnt nothing: the signal vanishes on its way through the layers and the gradient on its
-# way back. Orange is where the loss is above 2.5 at the end: either the weights began so large that
+# way back. Red is where the loss is above 2.5 at the end: either the weights began so large that
 # the first scores were wild, or the steps were too long.
 #
 # Compare the two nets down one column. At a learning rate of 0.03 three layers learn well with
@@ -943,7 +947,12 @@ plt.show()
 # ### Your best model
 #
 # **Goal.** A fully connected network with at least **50 %** accuracy on the validation set. Leave
-# the trained model in `best_model` and its solver in `best_solver`.
+# the trained model in `best_model` and its solver in `best_solver`. This exercise has no points;
+# section 4 ends with it.
+#
+# `Solver(model, data, update_rule=..., optim_config={"learning_rate": ...}, lr_decay=...,
+# batch_size=..., num_epochs=...)` trains; `overfit` above is an example, and `cs231n/solver.py`
+# lists all keywords.
 #
 # You have the depth, the width, the weight scale, the rule, its learning rate and its decay, the L2
 # strength and the number of epochs to choose. Advice: search with few epochs and few images first,
@@ -1039,9 +1048,9 @@ plt.show()
 
 # %% [markdown]
 # **What to see.** With the settings of the sample solution we measured about 55 % on the validation
-# set and 51 % on the test set. Two effects make the difference. The validation accuracy is the best
-# of several epochs, chosen *by* that set, so it is a little flattering. And each set has 1,000
-# images, which makes the standard error about 1.6 points.
+# set and 51 % on the test set. Part of the difference is selection: the best of several epochs was
+# chosen *by* the validation set. Part may be chance: with 1,000 images each, the difference has a
+# standard error of about 2.2 points.
 #
 # The mistakes are human ones: cats and dogs, cars and trucks, planes and ships. The weights look
 # like coarse, coloured templates with a position: a fully connected network has no idea that a cat

@@ -32,7 +32,9 @@ class FullyConnectedNet:
         dtype=np.float32,
         seed=None,
     ):
-        """Draw the parameters: W from a normal distribution, b and beta 0, gamma 1.
+        """Draw the parameters with `np.random`, so that `np.random.seed` repeats them.
+
+        W is from a normal distribution, b and beta are 0, gamma is 1.
 
         Args:
             hidden_dims: list of the sizes of the L - 1 hidden layers.
@@ -43,7 +45,7 @@ class FullyConnectedNet:
             reg: strength of the L2 regularisation of the W.
             weight_scale: standard deviation of the W.
             dtype: the type that the network computes in.
-            seed: fixes dropout's masks (for gradient checks); optional.
+            seed: fixes dropout's masks (for gradient checks), not the parameters; optional.
 
         Raises:
             ValueError: the keep probability or the normalisation is none of these.
