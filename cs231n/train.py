@@ -40,7 +40,7 @@ def arguments_of(arguments):
     parser.add_argument("--epochs", type=number(float, 1e-6), help="passes over the images (10)")
     parser.add_argument("--budget", help="such as 5m or 2h: chooses width and epochs to end in it")
     parser.add_argument("--batch-size", type=count, default=128, help="of all processes (128)")
-    parser.add_argument("--lr", type=number(float, 0), default=0.1, help="highest rate (0.1)")
+    parser.add_argument("--lr", type=number(float, 0), help="highest rate (0.1; in a budget 0.2)")
     parser.add_argument("--schedule", choices=training.SCHEDULES, default="one_cycle")
     parser.add_argument("--weight-decay", type=number(float, 0), default=5e-4)
     parser.add_argument("--label-smoothing", type=share, default=0.1, help="from 0 to 1 (0.1)")
@@ -54,8 +54,11 @@ def arguments_of(arguments):
         "--progressive", action=argparse.BooleanOptionalAction,
         help="begin with smaller images, which take less time (if the network takes them)",
     )  # fmt: skip
+    parser.add_argument(
+        "--ema", action=argparse.BooleanOptionalAction,
+        help="hand in an average of the weights (in a budget it is kept unless refused)",
+    )  # fmt: skip
     for name, text in (
-        ("--ema", "keep an average of the weights, and hand in that"),
         ("--flip", "at the end, test on images and mirror images together too"),
         ("--full-train", "train on all 50000 images, validate on none"),
         ("--tensorboard", "keep a TensorBoard log beside the checkpoint"),
@@ -67,6 +70,10 @@ def arguments_of(arguments):
         parser.error("--budget chooses the epochs itself: give one of the two")
     if args.budget and distributed.expected() > 1:
         parser.error("--budget is for one process: under torchrun give --width and --epochs")
+    if args.lr is None:  # what budgets expect is of runs with these
+        args.lr = 0.2 if args.budget else 0.1
+    if args.ema is None:
+        args.ema = bool(args.budget)
     return args
 
 

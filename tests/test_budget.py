@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cs231n import budget, training
-from cs231n.train import main
+from cs231n.train import arguments_of, main
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +183,21 @@ def test_a_budget_of_30_seconds_is_kept(tmp_path, monkeypatch, data, capsys):
     assert "expect a test accuracy of about" in capsys.readouterr().out
     record = json.loads(path.with_suffix(".history.json").read_text())
     assert record["width"] in budget.REACHED and record["history"]["lr"][-1] < 0.01
+
+
+@pytest.mark.parametrize(
+    "given, lr, ema",
+    [
+        (["--budget", "5m"], 0.2, True),
+        ([], 0.1, False),
+        (["--budget", "5m", "--lr", "0.05", "--no-ema"], 0.05, False),
+        (["--lr", "0.3", "--ema"], 0.3, True),
+    ],
+)
+def test_a_budget_trains_as_the_runs_that_it_expects(given, lr, ema):
+    """Has a budget their learning rate and their average of the weights, unless it is told?"""
+    args = arguments_of(given)
+    assert (args.lr, args.ema) == (lr, ema)
 
 
 def test_a_budget_with_epochs_is_refused(capsys):

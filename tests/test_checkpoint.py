@@ -73,6 +73,21 @@ def test_full_width_has_the_stated_number_of_parameters():
     assert checkpoint.parameter_count(weights) == checkpoint.FULL_WIDTH_PARAMETERS == 11_173_962
 
 
+def test_the_full_width_is_neither_filled_up_nor_exceeded():
+    """Is a narrow network that zeros were added to, or a wider one, not the one asked for?"""
+
+    def filled(width, up_to):
+        shapes = checkpoint.expected_shapes(up_to)
+        weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        for name, shape in checkpoint.expected_shapes(width).items():
+            weights[name][tuple(map(slice, shape))] = 0.1
+        return weights
+
+    assert checkpoint.is_full_width(filled(64, 64)) and checkpoint.is_full_width(filled(60, 64))
+    assert not checkpoint.is_full_width(filled(16, 64))
+    assert not checkpoint.is_full_width(filled(65, 65))
+
+
 @pytest.mark.parametrize("dtype", [None, torch.float16, torch.bfloat16])
 def test_saved_weights_come_back(tmp_path, model, dtype):
     """Do the trainer's own files come back as float32, in each precision they may have?"""
