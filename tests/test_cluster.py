@@ -15,8 +15,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import small_course
+from test_gradebook import FOUND, hand_in, points, released
 
-from grading import cluster, graders, machine
+from grading import classroom, cluster, graders, machine
 from grading.overlay import ROOT
 from grading.sealed import isolation
 from grading.store import Store, content, key_of
@@ -253,6 +255,29 @@ def test_no_scheduler(tmp_path, monkeypatch):
     for address in ("tcp://127.0.0.1:1", "nowhere at all"):
         with pytest.raises(machine.ClusterError, match="cannot be reached.*run the same command"):
             cluster.grade_on(address, tmp_path, pending)
+
+
+@pytest.mark.slow
+def test_what_is_graded_is_written_without_a_scheduler(tmp_path, monkeypatch, capsys):
+    """Where the scheduler cannot be reached, are stored outcomes written to the gradebook, before
+    the sentence and status 1; and is nothing done where none is new?"""
+    monkeypatch.setenv(cluster.SCHEDULER, "tcp://127.0.0.1:1")
+    monkeypatch.setattr(cluster, "FIRST", 0.3)
+    course = released(tmp_path / "course")
+    hand_in(course, "ann")
+    for name, text in small_course.files(layers="# bob\n").items():
+        path = course / "submitted" / "bob" / "assignment2" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert classroom.main(["grade", "--course", str(course), "--workers", "1"]) == 1
+    said = capsys.readouterr()
+    assert "cannot be reached" in said.err.splitlines()[-1]
+    assert "not graded: bob: no machine of the cluster graded it" in said.out
+    assert "not graded: ann" not in said.out
+    assert points(course)["ann"] == FOUND
+    monkeypatch.setattr(classroom, "autograde", lambda *_: pytest.fail("nothing is new"))
+    assert classroom.main(["grade", "--course", str(course), "--workers", "1"]) == 1
+    assert "cannot be reached" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.slow
