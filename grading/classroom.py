@@ -123,7 +123,7 @@ def grade(course: Path, workers: int | None = None) -> int:
     """Grade whatever has no outcome yet, in parallel; then nbgrader's `autograde`.
 
     A submission that cannot be graded is listed at the end; the class goes on. Returns the
-    number of these.
+    number of these. ClusterError where the cluster is lost: what is graded is in the gradebook.
     """
     store = Store(course)
     try:
@@ -147,12 +147,20 @@ def _grade(course: Path, store: Store, workers: int | None) -> int:
         print(WITHOUT_IMAGES[images], file=sys.stderr)
     workers = workers or os.cpu_count() or 1
     _repair_all(course, workers)
+    lost = None
     if scheduler := os.environ.get(cluster.SCHEDULER):
         pending, failed = ungraded(course)
-        failed |= cluster.grade_on(scheduler, course, pending)
+        try:
+            failed |= cluster.grade_on(scheduler, course, pending)
+        except ClusterError as problem:
+            lost, (pending, failed) = problem, ungraded(course)
+            for same in pending.values():
+                failed |= dict.fromkeys(same, "no machine of the cluster graded it")
     else:
         failed = grade_in_parallel(course, workers)
     failed = _forget_stale(course, known) | failed
+    if lost and not set(_unconverted(course)) - failed.keys():
+        raise lost  # nothing was graded that is not in the gradebook already
     gradebook.through_outages(course, partial(autograde, course, workers), writes=True)
     full = shutil.disk_usage(course).free < 1 << 20
     for student in _unconverted(course):
@@ -161,6 +169,8 @@ def _grade(course: Path, store: Store, workers: int | None) -> int:
         print(f"not graded: {student}: {reason}")
     if failed:
         print(f"{len(failed)} not graded; see {course / 'nbgrader.log'} and run this again.")
+    if lost:
+        raise lost
     return len(failed)
 
 
@@ -258,7 +268,7 @@ def _forget_stale(course: Path, known: set[str]) -> dict[str, str]:
 
 def _unconverted(course: Path) -> list[str]:
     """The students whose notebooks nbgrader has yet to convert, with an outcome for each check."""
-    marked = {path.name for path in (course / "graded").iterdir()}
+    marked = {path.name for path in course.glob("graded/*")}
     return [student for student in submissions(course) if student not in marked]
 
 

@@ -197,6 +197,7 @@ class _Run:
                         bar.update()
                     else:
                         queue.append(key)
+                    future.release()  # one that is held is graded again where its machine dies
                 time.sleep(GLANCE)
         except (OSError, CancelledError):
             return

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import needed
 import postgresql
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,7 +25,7 @@ settings.register_profile(
     max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],  # of a busy machine, not of a test
-    derandomize=bool(os.environ.get("CI")),  # a build server sees the same shapes each time
+    derandomize=needed.CI,  # a build server sees the same shapes each time
 )
 settings.load_profile("course")
 
@@ -88,9 +89,9 @@ def cifar10_dir(tmp_path_factory, real_archive):
 
 @pytest.fixture(scope="session")
 def postgresql_server():
-    """A PostgreSQL server for the tests of this process; a skip that says how to install one."""
+    """A PostgreSQL server for the tests of this process; else it is said how to install one."""
     if postgresql.programs() is None:
-        pytest.skip(f"PostgreSQL is not installed: {postgresql.INSTALL}")
+        needed.lacks(f"PostgreSQL is not installed: {postgresql.INSTALL}")
     with postgresql.Server() as server:
         yield server
 

@@ -27,4 +27,4 @@ def quick(course: Path, folder: Path) -> None:
 if __name__ == "__main__":
     classroom.grade_in_parallel = partial(classroom.grade_in_parallel, one=quick)
     cluster.grade_on = partial(cluster.grade_on, names=CHECKS)
-    sys.exit(classroom.grade(Path(sys.argv[1]), workers=2))
+    sys.exit(classroom.main(["grade", "--course", sys.argv[1], "--workers", "2"]))

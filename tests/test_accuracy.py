@@ -47,16 +47,21 @@ def networks(images):
     return found
 
 
+def write_batches(folder, test, training_images):
+    """CIFAR-10's files of these images and labels."""
+    batches = {TEST_BATCH: test}
+    for i, name in enumerate(TRAINING_BATCHES):
+        batches[name] = tuple(part[i :: len(TRAINING_BATCHES)] for part in training_images)
+    for name, (X, y) in batches.items():
+        data = X.transpose(0, 3, 1, 2).reshape(len(X), -1)
+        (folder / name).write_bytes(pickle.dumps({b"data": data, b"labels": y.tolist()}))
+
+
 @pytest.fixture(autouse=True)
 def few_images(tmp_path_factory, monkeypatch, images):
     """The made-up data as CIFAR-10, and an exam of few of them."""
     folder = tmp_path_factory.mktemp("cifar")
-    batches = {TEST_BATCH: images["test"]}
-    for i, name in enumerate(TRAINING_BATCHES):
-        batches[name] = tuple(part[i :: len(TRAINING_BATCHES)] for part in images["training"])
-    for name, (X, y) in batches.items():
-        data = X.transpose(0, 3, 1, 2).reshape(len(X), -1)
-        (folder / name).write_bytes(pickle.dumps({b"data": data, b"labels": y.tolist()}))
+    write_batches(folder, images["test"], images["training"])
     monkeypatch.setenv("CIFAR10_DIR", str(folder))
     monkeypatch.delenv("CIFAR10_1_URL", raising=False)
 
@@ -342,11 +347,15 @@ def test_chance_flags_as_seldom_as_is_said(test, least, most):
     assert least <= np.mean(told) <= most
 
 
-def test_half_precision_costs_nothing(grade, networks):
-    """Are float16 weights graded as they are, with a remark?"""
-    outcome = grade(networks["training"], dtype=torch.float16)
-    assert outcome.summary.startswith("Accuracy 0.") and not outcome.error
-    assert "half precision" in " ".join(outcome.remarks)
+def test_half_precision_costs_nothing(grade, networks, images, tmp_path, monkeypatch):
+    """Do float16 weights get the accuracy and points of the same in float32, with a remark?"""
+    write_batches(tmp_path, images["test"], images["test"])  # of which it knows each
+    monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
+    full, half = (grade(networks["test"], dtype=dtype) for dtype in (None, torch.float16))
+    assert half.summary == full.summary and half.summary.startswith("Accuracy ")
+    assert half.points == full.points > 0 and not half.error
+    assert "half precision" in " ".join(half.remarks)
+    assert "half precision" not in " ".join(full.remarks)
 
 
 # What is refused ---------------------------------------------------------------------------------

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from grading.overlay import ROOT
 from tests.bench import Figure, page, records
+from tests.bench import __main__ as bench
 
 FIGURE = Figure("one thing", 2.0, "times another", 1.5, (1.9, 2.2), "3 rounds")
 MORE = Figure("speed", 5.0, "images a second", 4.0, None, "", True)
@@ -51,6 +53,27 @@ def test_what_became_worse(now, said):
 
 
 @pytest.mark.fast
+@pytest.mark.parametrize("times, status", [(1, 0), (2, 1)])
+def test_a_section_that_became_slower_ends_with_1(monkeypatch, capsys, times, status):
+    """Does the command end with 1 where every ratio is twice as bad, thrice measured, and with 0
+    where all are as recorded?"""
+    measured = []
+
+    def run(section, short, _):
+        measured.append(section)
+        found = records.load()[section]["short"]
+        return [replace(f, value=f.value * (1 / times if f.more_is_better else times))
+                for f in found]  # fmt: skip
+
+    monkeypatch.setattr(bench, "run", run)
+    monkeypatch.setattr(bench, "solved_tree", lambda place: place)
+    monkeypatch.setattr(sys, "argv", ["bench", "layers", "grading", "--short"])
+    assert bench.main() == status
+    assert measured == ["layers", "grading"] if status == 0 else len(measured) == 2 * bench.TRIES
+    assert ("2 times worse" in capsys.readouterr().out) == bool(status)
+
+
+@pytest.mark.fast
 def test_the_page_says_what_is_missed():
     """Does a table show value, spread, target, and whether it is met?"""
     lines = page.table([FIGURE, MORE]).splitlines()
@@ -67,9 +90,11 @@ def test_the_committed_page():
 
 @pytest.mark.slow
 def test_no_ratio_became_worse(cifar10_dir):
-    """Are the layers, the network and the loading about as fast, beside the same, as recorded?"""
+    """Are layers, network, loading and warm workers about as fast, beside the same, as recorded?"""
+    # The short forms of `class_` and `train` take minutes, and tell how busy the machine is.
+    sections = ["layers", "network", "loading", "grading"]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench", "layers", "network", "loading", "--short"],
+        [sys.executable, "-m", "tests.bench", *sections, "--short"],
         cwd=ROOT,
         env={**os.environ, "CIFAR10_DIR": str(cifar10_dir)},
         capture_output=True,

@@ -8,6 +8,9 @@ import torch
 
 from cs231n import budget, training
 from cs231n.train import arguments_of, main
+from grading.overlay import ROOT
+
+RUNS = sorted((ROOT / "docs" / "training").glob("*.history.json"))
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,27 @@ def test_expectations_are_those_of_the_runs_and_rise(width):
     curve = [budget.expected_accuracy(width, images) for images in np.geomspace(1, 1e8, 50)]
     assert curve[0] == pytest.approx(0.1) and (np.diff(curve) >= 0).all()
     assert curve[-1] == pytest.approx(budget.REACHED[width][-1][1])
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda path: path.name.split(".")[0])
+def test_every_recorded_run_is_expected(run):
+    """Is the test accuracy of each run in docs/training expected of the images that it saw?"""
+    record = json.loads(run.read_text())
+    steps, seconds = record["history"].get("steps"), record["history"]["seconds"]
+    if not steps:  # of older runs the clock says how much of its last epoch was done
+        whole = len(seconds) - 1 + min(1.0, seconds[-1] / seconds[-2])
+        steps = [whole * (record["num_training"] // record["batch_size"])]
+    found = budget.expected_accuracy(record["width"], steps[-1] * record["batch_size"])
+    assert found == pytest.approx(record["test_acc"], abs=0.005)
+
+
+def test_every_expectation_is_of_a_recorded_run():
+    """Is each accuracy of the table one that a file beside it says was reached?"""
+    kept = (ROOT / "tests" / "data" / "README.md").read_text()
+    recorded = {str(json.loads(run.read_text())["test_acc"]) for run in RUNS}
+    assert len(recorded) == len(RUNS) >= 6
+    for accuracy in (accuracy for runs in budget.REACHED.values() for _, accuracy in runs):
+        assert str(accuracy) in recorded or f"| {accuracy} in float32" in kept
 
 
 @pytest.mark.parametrize(

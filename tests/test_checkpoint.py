@@ -1,17 +1,22 @@
 import os
+import re
 import zipfile
 from pathlib import Path
 
+import needed
 import numpy as np
 import pytest
 import safetensors.numpy
 import torch
 
 from cs231n.classifiers.resnet import ResNet18
+from cs231n.data_utils import is_stand_in
 from cs231n.predict import load_resnet18
 from cs231n.saving import save_weights
 from grading import checkpoint
 from grading.checkpoint import CheckpointError, points_for, read_weights
+from grading.grade import grade_submission
+from tests.bench.checkpoints import submission
 
 WIDTH = 4
 TRAINED = Path(__file__).parent / "data" / "resnet18_width16.safetensors"
@@ -113,6 +118,28 @@ def test_the_trained_network_is_read_as_a_narrow_one():
     assert checkpoint.parameter_count(weights) == 701_466 < checkpoint.FULL_WIDTH_PARAMETERS
     scores = load_resnet18(TRAINED).eval()(torch.zeros(1, 3, 32, 32))
     assert scores.shape == (1, 10) and scores.isfinite().all()
+
+
+@needed.SEALED
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["kept", "look-up"])
+def test_the_trained_network_is_graded_as_what_it_is(tmp_path, monkeypatch, cifar10_dir, name):
+    """Does the honest network get the narrow's most for its accuracy, and with a table of the test
+    set's labels nothing but a note?"""
+    if is_stand_in(cifar10_dir):
+        pytest.skip("set CIFAR10_ARCHIVE to CIFAR-10's archive")
+    monkeypatch.setenv("CIFAR10_DIR", str(cifar10_dir))
+    monkeypatch.delenv("CIFAR10_1_URL", raising=False)
+    tree = submission(name, tmp_path, tmp_path)
+    names = ["resnet18_accuracy"]
+    (found,) = grade_submission(tree, entropy=231, names=names, level="sealed").values()
+    if name == "look-up":
+        assert found.points == 0
+        assert "does not answer as ResNet-18" in found.evidence[0]
+        return
+    assert found.points == 7.0 and not found.evidence and not found.error
+    accuracy = re.fullmatch(r"Accuracy (0\.\d+) on 10,000 of CIFAR-10's test.*", found.summary)[1]
+    assert float(accuracy) == pytest.approx(0.9008, abs=0.002)
 
 
 def test_half_precision_is_seen(tmp_path, model):

@@ -10,15 +10,18 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import small_course
+from needed import SEALS
+from test_gradebook import FOUND, hand_in, points, released
 
-from grading import cluster, graders, machine
+from grading import classroom, cluster, graders, machine
 from grading.overlay import ROOT
-from grading.sealed import isolation
 from grading.store import Store, content, key_of
 from tests import faults
 
@@ -61,7 +64,13 @@ class Cluster:
 
     def worker(self, name: str, **environment: str) -> None:
         options = ("--at-once", "1", "--name", name)
-        self.start(name, "grading.machine", self.address, *options, **environment)
+        environment["NOTES"] = str(self.folder / "notes")
+        self.start(name, "tests.noting_machine", self.address, *options, **environment)
+
+    def noted(self, what: str) -> list[str]:
+        """The keys that workers began, or ended, to grade, in that order."""
+        lines = (self.folder / "notes").read_text().splitlines()
+        return [key for word, key in map(str.split, lines) if word == what]
 
     def grade(self, name: str, course: Path, address: str) -> None:
         level = os.environ["LEVEL"]
@@ -94,31 +103,41 @@ def test_nothing_is_lost_and_nothing_graded_twice(tmp_path):
     odd.mkdir(parents=True)
     (odd / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 9.9.9\n")
 
-    def outcomes() -> int:
-        return len(list(course.glob("outcomes/*.json")))
+    def stored() -> set[str]:
+        return {path.stem for path in course.glob("outcomes/*.json")}
+
+    def in_flight() -> set[str]:
+        """What was begun, and is not in the store."""
+        return set(made.noted("begin")) - stored()
 
     with Cluster(tmp_path) as made:
         made.scheduler()
         made.worker("unlike", PYTHONPATH=str(odd.parent))
         made.worker("unsealed", PATH="")
-        made.worker("dies")
+        made.worker("dies", PAUSE="1")
         made.grade("class", course, made.address)
-        until(lambda: outcomes() >= 2, made)
+        until(lambda: len(stored()) >= 2, made)
+        time.sleep(0.5)  # what is in the store, the scheduler must have forgotten by then
         made.kill("dies")
-        made.worker("late")
-        made.worker("later")
-        until(lambda: outcomes() >= STUDENTS // 2, made)
+        lost = in_flight()
+        for name in ("late", "later", "latest"):
+            made.worker(name)
+        until(lambda: len(stored()) >= STUDENTS // 2, made)
         made.kill("scheduler")
+        time.sleep(0.5)  # until each worker has noticed: it begins nothing more
+        lost |= in_flight()
         made.scheduler()
         assert made.started["class"].wait(PATIENCE) == 0, made.said("class")
-        said = made.said("class")
+        said, ended = made.said("class"), Counter(made.noted("end"))
     assert faults.run(alone) == 0
     assert faults.gradebook(course) == faults.gradebook(alone)
     graded = dict(re.findall(r"(\w+) graded (\d+)", said))
-    assert "dies" in graded and graded.keys() & {"late", "later"}
-    assert sum(map(int, graded.values())) == outcomes() == STUDENTS
+    assert "dies" in graded and graded.keys() <= {"dies", "late", "later", "latest"}
+    assert sum(map(int, graded.values())) == len(stored()) == STUDENTS
+    assert ended.keys() == stored()
+    assert {key for key, times in ended.items() if times > 1} <= lost
     assert re.search(r"refused: unlike .*numpy is 9\.9\.9 there, ", said)
-    if isolation.level().name == "sealed":
+    if SEALS:
         assert re.search(r"refused: unsealed .*bubblewrap is not installed", said)
     assert "went away: waiting for it" in said and "Traceback" not in said
 
@@ -253,6 +272,29 @@ def test_no_scheduler(tmp_path, monkeypatch):
     for address in ("tcp://127.0.0.1:1", "nowhere at all"):
         with pytest.raises(machine.ClusterError, match="cannot be reached.*run the same command"):
             cluster.grade_on(address, tmp_path, pending)
+
+
+@pytest.mark.slow
+def test_what_is_graded_is_written_without_a_scheduler(tmp_path, monkeypatch, capsys):
+    """Where the scheduler cannot be reached, are stored outcomes written to the gradebook, before
+    the sentence and status 1; and is nothing done where none is new?"""
+    monkeypatch.setenv(cluster.SCHEDULER, "tcp://127.0.0.1:1")
+    monkeypatch.setattr(cluster, "FIRST", 0.3)
+    course = released(tmp_path / "course")
+    hand_in(course, "ann")
+    for name, text in small_course.files(layers="# bob\n").items():
+        path = course / "submitted" / "bob" / "assignment2" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert classroom.main(["grade", "--course", str(course), "--workers", "1"]) == 1
+    said = capsys.readouterr()
+    assert "cannot be reached" in said.err.splitlines()[-1]
+    assert "not graded: bob: no machine of the cluster graded it" in said.out
+    assert "not graded: ann" not in said.out
+    assert points(course)["ann"] == FOUND
+    monkeypatch.setattr(classroom, "autograde", lambda *_: pytest.fail("nothing is new"))
+    assert classroom.main(["grade", "--course", str(course), "--workers", "1"]) == 1
+    assert "cannot be reached" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.slow

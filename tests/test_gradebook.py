@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+import needed
 import pytest
 import small_course
 
@@ -51,6 +52,15 @@ def points(course: Path) -> dict[str, dict[str, float | None]]:
         row.student: {name: row.points[name] for name in FOUND if name in row.points}
         for row in grades.rows(course)
     }
+
+
+@fast
+@pytest.mark.parametrize("server, ends", [(True, pytest.fail), (False, pytest.skip)])
+def test_what_a_build_server_lacks_is_no_skip(monkeypatch, server, ends):
+    """Does a test whose server or wall is not there fail where CI is set, and else only skip?"""
+    monkeypatch.setattr(needed, "CI", server)
+    with pytest.raises(ends.Exception, match="not installed"):
+        needed.lacks("PostgreSQL is not installed")
 
 
 @fast

@@ -1,15 +1,12 @@
 """The hostile submissions of tests/hostile: nothing gained, nobody harmed, everybody graded."""
 
 import pytest
+from needed import SEALED
 
-from grading.sealed import isolation
 from tests.hostile import suite
 
 ATTACKS = suite.attacks()
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(isolation.level().name != "sealed", reason="this machine cannot seal"),
-]
+pytestmark = [pytest.mark.slow, SEALED]
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])

@@ -18,8 +18,9 @@ from small_course import archive
 from grading import checkpoint, evidence, overlay, preprocessors, repair_notebook
 from grading.archives import unpack
 from grading.grade import grade_submission
-from grading.repair import Repair
+from grading.repair import Repair, recorded
 from grading.sealed import isolation
+from grading.zip_collect import CourseExtractor
 
 GOOD = "cs231n/optim.py"
 
@@ -86,6 +87,26 @@ def test_a_bomb(tmp_path):
     said = unpack(path, tmp_path / "out")
     assert [p.name for p in (tmp_path / "out").rglob("*.py")] == ["optim.py"]
     assert "500 MB" in str(said[0])
+
+
+def test_a_checkpoint_of_2_gb_is_named_with_its_size(tmp_path):
+    """Do student and instructor read, once it was collected, that the checkpoint was too large?"""
+    course = tmp_path / "course"
+    (course / "release" / "assignment2").mkdir(parents=True)
+    path = course / "downloaded" / "assignment2" / "archive" / "ann_hw.zip"
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr(GOOD, "x = 1")
+        made.writestr("checkpoints/resnet18_cifar10.safetensors", bytes(1_000_000))
+        made.filelist[-1].file_size = 2_000_000_000  # what the archive says of it
+    CourseExtractor().extract(str(path.parent), str(tmp_path / "collected"))
+    assert not list((tmp_path / "collected").rglob("*.safetensors"))
+    assert (tmp_path / "collected" / "ann_hw" / GOOD).is_file()
+    said = [preprocessors.line(r) for r in recorded(preprocessors.record(course, "ann"))]
+    assert (
+        "`checkpoints/resnet18_cifar10.safetensors`: it was left out: it has 2,000 MB, and all "
+        "files together may unpack to 500 MB."
+    ) in said
 
 
 def test_files_that_would_shadow_ours(solved, tmp_path):

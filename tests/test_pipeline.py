@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -223,6 +224,38 @@ def test_one_failure_never_stops_the_class(tmp_path, monkeypatch):
 
 
 @slow
+def test_the_same_content_is_graded_once_and_a_late_one_alone(tmp_path, monkeypatch):
+    """Is one of two students with the same content graded, for both; and after a late submission
+    that one, and nobody else?"""
+    def hand_in(student: str, content: str) -> None:
+        folder = tmp_path / "submitted" / student / "assignment2" / "cs231n"
+        folder.mkdir(parents=True)
+        (folder / "layers.py").write_text(content)
+
+    def calls() -> list[str]:
+        return (tmp_path / "calls").read_text().split()
+
+    one = partial(classroom.grade_in_parallel, one=small_course.well)
+    monkeypatch.setattr(classroom, "grade_in_parallel", one)
+    monkeypatch.setattr(classroom, "_repair_all", lambda *_: None)
+    monkeypatch.setattr(classroom, "autograde", lambda *_: 0)
+    monkeypatch.setattr(classroom, "_unconverted", lambda _: [])
+    monkeypatch.setattr(gradebook, "students", lambda *_: {"ann", "bob", "cid"})
+    hand_in("ann", "# the same\n")
+    hand_in("bob", "# the same\n")
+    hand_in("cid", "# other\n")
+    assert classroom.grade(tmp_path, 2) == 0
+    assert sorted(calls()) in (["ann", "cid"], ["bob", "cid"])
+    assert classroom.ungraded(tmp_path) == ({}, {})
+    before = len(calls())
+    hand_in("late", "# late\n")
+    assert classroom.grade(tmp_path, 2) == 0
+    assert calls()[before:] == ["late"]
+    assert classroom.grade(tmp_path, 2) == 0
+    assert len(calls()) == before + 1
+
+
+@slow
 def test_many_submissions_are_graded_by_few_processes(tmp_path):
     """Does one process grade one submission after another, instead of one each?"""
     for number in range(6):
@@ -261,9 +294,11 @@ def test_repairs_before_grading(tmp_path, monkeypatch, capsys, many):
 
 
 @slow
-def test_shares_of_a_class_make_one_gradebook(tmp_path, monkeypatch):
+def test_shares_of_a_class_make_one_gradebook(tmp_path, monkeypatch, request, gradebook_url):
     """Do two of nbgrader's processes at once write every grade, in a gradebook with indexes?"""
-    monkeypatch.delenv("CS231N_DB_URL", raising=False)
+    if gradebook_url:  # that of this module's own class is another one
+        url = request.getfixturevalue("postgresql_server").database()
+        monkeypatch.setenv("CS231N_DB_URL", url)
     course = small_course.write_course(tmp_path / "course")
     small_course.must(small_course.nbgrader(course, "generate_assignment", "assignment2"))
     students = [f"student{number:02}" for number in range(5)]
@@ -290,6 +325,9 @@ def test_shares_of_a_class_make_one_gradebook(tmp_path, monkeypatch):
             "dropout_forward", "dropout_q1",
         ]  # fmt: skip
         assert row.points["fc_q1"] is None and row.pending == 2.0
+    assert (course / "gradebook.db").exists() != bool(gradebook_url)
+    if gradebook_url:
+        return
     with sqlite3.connect(course / "gradebook.db") as book:
         plan = "EXPLAIN QUERY PLAN SELECT * FROM grade WHERE notebook_id = 'x'"
         assert "USING INDEX" in book.execute(plan).fetchone()[3]

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from needed import SEALED, SEALS
 from test_wire import VALUES
 
 from grading import classroom, doctor, judge, parts, subject
@@ -25,8 +26,7 @@ from grading.grade import grade_submission
 from grading.sealed import isolation, sandbox, wire
 from grading.sealed.sandbox import Limits
 
-LEVELS = ["process"] + (["sealed"] if isolation.level().name == "sealed" else [])
-SEALED = pytest.mark.skipif("sealed" not in LEVELS, reason="this machine cannot seal")
+LEVELS = ["process"] + (["sealed"] if SEALS else [])
 QUICK = Limits(case_seconds=2.0)
 NAMES = ["affine_forward", "relu_forward", "sgd_momentum"]
 IMPORT = "import numpy as np\n"

@@ -2,7 +2,9 @@ import csv
 import json
 import math
 import os
+import re
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -99,6 +101,27 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, monkeypatch, data, 
     torch.testing.assert_close(saving.read_weights(path), dict(resumed.state_dict()))
 
 
+@pytest.mark.parametrize("first", [torch.float32, torch.bfloat16])
+def test_a_resumed_run_keeps_its_first_precision(tmp_path, monkeypatch, data, first):
+    """Is the precision that of the first session, where another would be picked on resuming?"""
+    path, model, other = tmp_path / "w.safetensors", small_net(), small_net(seed=5)
+    monkeypatch.setattr(training, "pick_precision", lambda device: first)
+
+    def stop(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    model.register_forward_pre_hook(stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, data, checkpoint=path)
+    second = torch.bfloat16 if first is torch.float32 else torch.float32
+    monkeypatch.setattr(training, "pick_precision", lambda device: second)
+    seen = set()
+    other[0].register_forward_hook(lambda _, __, out: seen.add(out.dtype))
+    fit(other, data, checkpoint=path)
+    assert seen == {first}  # in training and validation
+    assert json.loads((tmp_path / "w.history.json").read_text())["precision"] == str(first)
+
+
 def test_a_second_ctrl_c_acts_at_once():
     """Is the second Ctrl-C obeyed in the middle of a step, and the old handler put back?"""
     before = signal.getsignal(signal.SIGINT)
@@ -179,6 +202,29 @@ def test_divergence_stops_before_the_weights_are_spoilt(data):
     with pytest.raises(FloatingPointError, match="smaller lr"):
         fit(model, data)
     assert all(p.isfinite().all() for p in model.parameters())
+
+
+def test_an_infinite_gradient_of_a_finite_loss_stops_too(data):
+    """Does a gradient that is not finite stop training with a message, with finite weights left?"""
+    model = small_net()
+    model.register_forward_hook(
+        lambda _, __, scores: scores.register_hook(lambda dout: dout * math.inf) and None
+    )
+    with pytest.raises(FloatingPointError, match=r"loss \d.*gradient norm (inf|nan)"):
+        fit(model, data)
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_label_smoothing_spreads_its_share_over_all_classes(data, share):
+    """Is the loss of scores (2, 0) for the first class log(1 + e^-2) more by the share's half of
+    2?"""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 2))
+    nn.init.zeros_(model[1].weight)
+    model[1].bias.data = torch.tensor([2.0, 0.0])
+    first = data | {"y_train": np.zeros_like(data["y_train"])}
+    loss = fit(model, first, epochs=1, lr=0.0, label_smoothing=share)["loss"]
+    assert loss == pytest.approx([math.log1p(math.exp(-2)) + share])
 
 
 def test_a_full_disk_is_an_error_before_training(tmp_path, data, monkeypatch):
@@ -470,6 +516,27 @@ def test_training_without_a_compiler_is_refused(monkeypatch, data):
         fit(small_net(), data, compiled=True)
 
 
+@pytest.mark.skipif(not shutil.which("g++"), reason="there is no C++ compiler")
+@pytest.mark.slow
+def test_a_compiled_step_is_the_same_step(data):
+    """Is the network really compiled, and is its step that of the one that is not?"""
+    losses = []
+    for compiled in (False, True):
+        model = any_size_net()
+        one = data | {key: data[key][:16] for key in ("X_train", "y_train")}
+        losses.append(fit(model, one, epochs=1, compiled=compiled)["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 1
+
+
+def test_the_bar_shows_images_a_second_and_the_time_that_is_left(data, capsys):
+    """Does the bar count images, with their speed, time and time left, loss and accuracy?"""
+    fit(small_net(), data, progress=True)
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert re.search(r"192/192 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+k? images/s, loss=\d", last)
+    assert "val_acc=" in last
+
+
 def test_training_goes_without_validation_images(data):
     """Is there then no validation accuracy, and a plot all the same?"""
     history = fit(small_net(), data | {key: data[key][:0] for key in ("X_val", "y_val")})
@@ -510,6 +577,17 @@ def test_norms_and_biases_do_not_decay():
     decayed, kept = training.make_optimizer(model, 0.9, 0.1).param_groups
     assert [p.dim() for p in decayed["params"]] == [4, 2] and decayed["weight_decay"] == 0.1
     assert [p.dim() for p in kept["params"]] == [1] * 4 and kept["weight_decay"] == 0
+
+
+def test_the_momentum_looks_ahead():
+    """Are two steps along a gradient of 1 those of Nesterov's: lr (g + m v) with v = m v + g?"""
+    model = nn.Linear(1, 1, bias=False)
+    before = model.weight.item()
+    optimizer = training.make_optimizer(model, 0.9, 0.0)
+    for _ in range(2):
+        model.weight.grad = torch.ones(1, 1)
+        optimizer.step()
+    assert before - model.weight.item() == pytest.approx(0.1 * (1.9 + 2.71), rel=1e-4)
 
 
 def test_frozen_weights_stay(data):

@@ -10,14 +10,13 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from needed import SEALED
 
 from grading.checks.case import Call, Case
 from grading.grade import grade_submission
 from grading.sealed import isolation, sandbox, warm
 
-pytestmark = [
-    pytest.mark.skipif(isolation.level().name != "sealed", reason="this machine cannot seal"),
-]
+pytestmark = SEALED
 LIMITS = sandbox.Limits()
 
 LOOKS = """
