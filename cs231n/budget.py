@@ -27,7 +27,7 @@ from cs231n.hardware import (
 )
 from cs231n.images import GROWTH, augment, normalize, shrink, to_tensor
 from cs231n.saving import replace_file
-from cs231n.training import make_optimizer, take_step
+from cs231n.step import make_optimizer, take_step
 
 # width: (images seen in training, accuracy on CIFAR-10's test set), rising. Commands and logs of
 # the runs are in docs/training.md, or in tests/data of what the tests keep the weights of.

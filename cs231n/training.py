@@ -1,20 +1,15 @@
 """Train any PyTorch image classifier on CIFAR-10, fast, and able to stop and go on.
 
-Images come from `cs231n/images.py`, files go through `cs231n/saving.py`, and where torchrun has
-started several processes `cs231n/distributed.py` makes one batch of their parts.
+One step is in `cs231n/step.py`. Images come from `cs231n/images.py`, files go through
+`cs231n/saving.py`, and where torchrun has started several processes `cs231n/distributed.py` makes
+one batch of their parts.
 """
 
 import functools
-import math
-import os
-import shutil
 import time
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import nn
 from tqdm.auto import tqdm
 
 from cs231n.averaging import WeightAverage
@@ -22,7 +17,6 @@ from cs231n.curves import open_log, plot_curves  # noqa: F401
 from cs231n.distributed import any_of, from_first, mean, part, rank, shared
 from cs231n.evaluation import accuracy, predict_scores  # noqa: F401
 from cs231n.hardware import (
-    autocast,
     keep_freed_memory,
     pick_device,
     pick_layout,
@@ -49,36 +43,18 @@ from cs231n.saving import (  # noqa: F401
     save_weights,
     stop_requests,
 )
-from cs231n.winograd import Winograd
+from cs231n.step import (  # noqa: F401
+    SCHEDULES,
+    compile_model,
+    cosine,
+    make_optimizer,
+    one_cycle,
+    require_finite,
+    take_step,
+)
 
 SAVE_EVERY = 60.0  # seconds of training that a power cut may cost
 LOOK_EVERY = 20  # steps between two looks at the loss, for which a graphics card has to wait
-
-
-def one_cycle(step, steps, lr, warm_up=0.25):
-    """Learning rate: up to `lr` in a line, down to 0 along a cosine (Smith, Topin, 1708.07120)."""
-    done = (step + 1) / steps
-    if done < warm_up:
-        return lr * done / warm_up
-    return lr * 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
-
-
-def cosine(step, steps, lr):
-    """Learning rate: from `lr` down to 0 along a cosine (Loshchilov, Hutter, 1608.03983)."""
-    return one_cycle(step, steps, lr, warm_up=0.0)
-
-
-SCHEDULES = {"one_cycle": one_cycle, "cosine": cosine}
-
-
-def make_optimizer(model, momentum, weight_decay):
-    """SGD with Nesterov momentum; norms and biases, which are vectors, do not decay."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD([g for g in groups if g["params"]], 0.1, momentum, nesterov=True)
 
 
 def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_decay=5e-4,
@@ -193,7 +169,7 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
             ends = run["step"] % per_epoch == 0 or run["step"] == run["steps"]
             if device.type != "cpu" and run["step"] % LOOK_EVERY and not ends:
                 continue
-            _require_finite(run["sums"], rate)
+            require_finite(run["sums"], rate)
             if ends:
                 last = _end_epoch(run, result, data, per_epoch, rate, start)
                 bar.set_postfix({k: f"{last[k]:.3f}" for k in ("loss", "val_acc") if k in last})
@@ -211,17 +187,6 @@ def train(model, data, *, epochs, batch_size=128, lr=0.1, momentum=0.9, weight_d
     if ema:
         model.load_state_dict(result.state_dict())
     return run["history"]
-
-
-def compile_model(model):
-    """Return `model` as `torch.compile` makes it; raise OSError if there is no C++ compiler."""
-    names = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++", "c++", "cl"]
-    if not any(map(shutil.which, names)):
-        raise OSError(
-            f"torch.compile needs a C++ compiler, but there is no {' or '.join(names)}; install "
-            "one, or train without compiling"
-        )
-    return torch.compile(model)
 
 
 def only_whole(model, side):
@@ -265,32 +230,6 @@ def _batch(images, labels, run, mine, layout):
 def _drawn(N, seed, epoch, device):
     """The order of an epoch's images, and which are mirrored: once, for a copy halts a card."""
     return shuffled(N, seed, epoch).to(device), mirrored_in(epoch, N, seed).to(device)
-
-
-def take_step(forward, optimizer, x, y, label_smoothing, precision, winograd=False):
-    """Take one step on a batch; return its loss, share of right answers and gradient norm."""
-    with autocast(x.device, precision), Winograd() if winograd else nullcontext():
-        scores = forward(x)
-    loss = F.cross_entropy(scores.float(), y, label_smoothing=label_smoothing)
-    optimizer.zero_grad()
-    loss.backward()
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    figures = torch.stack((loss.detach(), (scores.argmax(1) == y).float().mean(), norm))
-    if x.device.type == "cpu":
-        _require_finite(figures, optimizer.param_groups[0]["lr"])  # before the weights are spoilt
-    optimizer.step()
-    return figures
-
-
-def _require_finite(figures, lr):
-    """Raise FloatingPointError if loss or gradient norm, or the sum of many, is not finite."""
-    if not figures.isfinite().all():
-        loss, _, norm = figures.tolist()
-        raise FloatingPointError(
-            f"training diverged: loss {loss:g}, gradient norm {norm:g}, learning rate {lr:.3g}; "
-            "start again with a smaller lr"
-        )
 
 
 def _fitting_steps(run, seconds, start, opened):

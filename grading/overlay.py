@@ -48,6 +48,7 @@ GIVEN = (
     "cs231n/predict.py",
     "cs231n/saving.py",
     "cs231n/solver.py",
+    "cs231n/step.py",
     "cs231n/train.py",
     "cs231n/training.py",
     "cs231n/transfer.py",

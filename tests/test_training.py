@@ -239,10 +239,10 @@ def test_a_full_disk_is_an_error_before_training(tmp_path, data, monkeypatch):
 def test_a_sum_that_is_not_finite_is_noticed():
     """Is one bad step among many seen in their sum, which is all that a GPU is asked for?"""
     figures = torch.ones(3)
-    training._require_finite(figures * 5, 0.1)
+    training.require_finite(figures * 5, 0.1)
     for bad in (math.nan, math.inf):
         with pytest.raises(FloatingPointError, match="smaller lr"):
-            training._require_finite(figures * 5 + torch.tensor([bad, 0.5, 1.0]), 0.1)
+            training.require_finite(figures * 5 + torch.tensor([bad, 0.5, 1.0]), 0.1)
 
 
 @pytest.mark.parametrize("part", ["weights", "state"])

@@ -376,7 +376,10 @@ plt.show()
 # %% [markdown]
 # # 3. Training
 #
-# `cs231n/training.py` is given. Read it: it is some 300 lines. What it takes from its neighbours is as short: `images.py` (loading, augmentation), `averaging.py`, `saving.py` (files, interruptions), `distributed.py` (several processes).
+# `cs231n/training.py` is given, and so is one step of it, `step.py`. Read them, the step first: it
+# is 80 lines, the trainer some 250. What they take from their neighbours is as short: `images.py`
+# (loading, augmentation), `averaging.py`, `saving.py` (files, interruptions), `distributed.py`
+# (several processes).
 
 # %% [markdown]
 # ## 3.1 Fast on what you have
