@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from cs231n import averaging, distributed, evaluation, hardware, predict, saving, training
@@ -555,11 +556,10 @@ def test_flipped_scores_are_the_mean_over_both_sides(data):
 
 def test_a_tensorboard_log_goes_on(tmp_path, data):
     """Has the log each epoch's figures once, after a run that was resumed?"""
-    loading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     options = {"checkpoint": tmp_path / "w.safetensors", "tensorboard": tmp_path / "log"}
     fit(small_net(), data, **options)
     history = fit(small_net(), data, **options)
-    log = loading.EventAccumulator(str(tmp_path / "log")).Reload()
+    log = EventAccumulator(str(tmp_path / "log")).Reload()
     assert [event.step for event in log.Scalars("loss")] == [4, 8, 12]
     np.testing.assert_allclose([event.value for event in log.Scalars("loss")], history["loss"])
 
