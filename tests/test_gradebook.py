@@ -219,7 +219,7 @@ def test_the_server_goes_away_in_the_middle(postgresql_server, tmp_path, monkeyp
     """Is a class graded to its end where the server starts anew meanwhile?"""
     monkeypatch.setenv("CS231N_DB_URL", postgresql_server.database())
     course = released(tmp_path / "course")
-    students = [f"student{i}" for i in range(5)]
+    students = [f"student{i}" for i in range(15)]  # they must last until the server has stopped
     hand_in(course, *students)
     run = grading(course)
     end = time.monotonic() + 300
