@@ -88,6 +88,11 @@ def save_history(record, checkpoint):
     return path
 
 
+def precision_of(checkpoint):
+    """Return the precision, in words, of the run whose record is beside the checkpoint."""
+    return json.loads(checkpoint.with_suffix(".history.json").read_text())["precision"]
+
+
 def resume(run, model, result, optimizer, checkpoint):
     """Fill run, networks and optimizer from the state beside the checkpoint, if both are there.
 

@@ -11,8 +11,7 @@ import torch
 from cs231n import budget, distributed, training
 from cs231n.classifiers.resnet import ResNet18
 from cs231n.data_utils import cifar10_folder, is_stand_in
-from cs231n.hardware import pick_device, pick_precision
-from cs231n.saving import require_room, save_history
+from cs231n.saving import precision_of, require_room, save_history
 
 
 def number(kind, least, most=math.inf):
@@ -142,7 +141,7 @@ def run(args, start):
     print(f"{name}: " + ", ".join(f"{key} {value:.4f}" for key, value in found.items()))
     chosen = {
         "width": width, "epochs": epochs, "threads": torch.get_num_threads(),
-        "processes": distributed.size(), "precision": pick_precision(pick_device()),
+        "processes": distributed.size(), "precision": precision_of(args.checkpoint),
     }  # fmt: skip
     figures = save_history(vars(args) | chosen | {"history": history} | found, args.checkpoint)
     print(f"weights in {args.checkpoint}, curves in {curves}, figures in {figures}")

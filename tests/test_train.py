@@ -81,7 +81,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(command, weights, monkeypatch,
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(monkeypatch, capsys, on_one_thread, weights):
-    """Does Ctrl-C end the command with status 130, what it can go on with, and a sentence?"""
+    """Does Ctrl-C end the command with status 130, what it can go on with, and a sentence? And is
+    the precision that the record names the run's, whatever is measured when it goes on?"""
     step = training.take_step
 
     def interrupted(*args):
@@ -92,8 +93,13 @@ def test_ctrl_c_says_that_the_same_command_goes_on(monkeypatch, capsys, on_one_t
     assert main([*COMMAND[2:], "--epochs", "1"]) == 130
     assert "The same command goes on" in capsys.readouterr().err
     monkeypatch.setattr(training, "take_step", step)
-    assert torch.load(weights.with_suffix(".state.pt"), weights_only=True)["run"]["step"] == 1
+    run = torch.load(weights.with_suffix(".state.pt"), weights_only=True)["run"]
+    assert run["step"] == 1
+    (other,) = {torch.float32, torch.bfloat16} - {run["precision"]}
+    monkeypatch.setattr(training, "pick_precision", lambda device: other)
     assert main([*COMMAND[2:], "--epochs", "1"]) == 0
+    record = json.loads(weights.with_suffix(".history.json").read_text())
+    assert record["precision"] == str(run["precision"])
 
 
 @pytest.mark.slow
