@@ -238,7 +238,7 @@ def error_text(error: Mapping[str, str]) -> str:
     more = hint(name, message)
     if more:  # it says what to do in fewer words than NumPy's advice of several lines
         message = message.partition("\n")[0]
-    text = f"{name}: {message}" if name else message
+    text = ": ".join(filter(None, (name, message)))
     said = [text.rstrip("."), f"At {where}" if where else "", more]
     return ". ".join(filter(None, said)).replace("?. ", "? ")
 
