@@ -155,6 +155,25 @@ def test_extra_unit_axes(dropin):
     assert not lost(grade(dropin.folder, "batchnorm_forward", "batchnorm_backward"))
 
 
+def test_a_part_may_be_called_by_name(dropin):
+    """Does one mistake cost once where layers are called by keyword, bn_param among them?"""
+    dropin(
+        LAYERS,
+        (r"    dx /= x\.shape\[0\]\n", ""),
+        (r"db = dout\.sum\(axis=0\)", "db = dout.mean(axis=0)"),
+        (r"np\.sqrt\(var \+ eps\)\n    x_hat", "(np.sqrt(var) + eps)\n    x_hat"),
+        (r"\(rows, gamma, beta, bn_param\)", "(rows, gamma, beta, bn_param=bn_param)"),
+    )
+    dropin(
+        FC_NET,
+        (r"softmax_loss\(scores, y\)", "softmax_loss(y=y, x=scores)"),
+        (r"affine_backward\(dscores, affine\)", "affine_backward(dscores, cache=affine)"),
+    )
+    wrong = ["affine_backward", "softmax_loss", "batchnorm_forward"]
+    found = grade(dropin.folder, *wrong, "FullyConnectedNet", "spatial_batchnorm_forward")
+    assert sorted(lost(found)) == sorted(wrong)
+
+
 def test_inputs_changed_in_place_are_remarked(dropin):
     """Is a change of the input in place a remark and no loss, and does it end with its case?"""
     more = (

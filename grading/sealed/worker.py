@@ -11,6 +11,7 @@ import ctypes
 import errno
 import importlib
 import importlib.util
+import inspect
 import io
 import linecache
 import os
@@ -186,13 +187,26 @@ def parts_provided(parts: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
     for name, part in parts.items():
         for module in [m for key, m in sys.modules.items() if key.startswith(PACKAGE)]:
             if isinstance(getattr(module, name, None), types.FunctionType):
-                swapped.append((module, name, getattr(module, name)))
-                setattr(module, name, part)
+                own = getattr(module, name)
+                swapped.append((module, name, own))
+                setattr(module, name, positional(part, own))
     try:
         yield
     finally:
         for module, name, own in swapped:
             setattr(module, name, own)
+
+
+def positional(part: Callable[..., Any], own: Callable[..., Any]) -> Callable[..., Any]:
+    """The part, called by position where it is called by the names that `own` has for arguments."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            bound = inspect.signature(own).bind(*args, **kwargs)
+            args, kwargs = bound.args, bound.kwargs
+        return part(*args, **kwargs)
+
+    return call
 
 
 class _Output(io.TextIOBase):
