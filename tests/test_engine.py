@@ -265,6 +265,14 @@ def test_a_wrong_layer_costs_no_point_in_the_networks_that_use_it():
     )
 
 
+@pytest.mark.fast
+def test_a_mistake_in_l2_is_an_edge_of_dropout():
+    """Does a penalty without its half, charged in the plain network, leave dropout its points?"""
+    functions = BANK["network: L2 without the half"].functions
+    outcome = outcomes(InPlace(functions), 21, ["FullyConnectedNet_dropout"])
+    assert outcome["FullyConnectedNet_dropout"].points == 1.7
+
+
 def test_a_forward_that_is_far_off_earns_its_backward_nothing():
     """Is a constant with a gradient of 0 no layer, although the two agree?"""
     constant = {
