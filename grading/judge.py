@@ -11,7 +11,7 @@ import numpy as np
 
 from grading import follow
 from grading.checks import ALL
-from grading.checks.case import Case, Check
+from grading.checks.case import Case, Check, Law
 from grading.checks.tolerance import compare, kind_wanted, right_answers
 from grading.hints import hint
 from grading.misconceptions import diagnosis
@@ -154,9 +154,11 @@ def judge_case(case: Case, reply: Reply) -> tuple[list[Finding], list[str]]:
     place = {"case": case.label, "edge": case.edge}
     if reply["error"]:
         message = error_text(reply["error"])
-        labels = [*case.want, *(law.label for law in case.laws)]
+        came = [law for law in case.laws if law.of in reply["answers"]]
+        labels = [*case.want, *(law.label for law in case.laws if law not in came)]
         said = {"message": message, "raised": reply["error"]["kind"] in ("raised", "import")}
-        return [Finding(label=n, passed=False, **said, **place) for n in labels], remarks
+        findings = [Finding(label=n, passed=False, **said, **place) for n in labels]
+        return [*findings, *(_judge_law(law, reply, place) for law in came)], remarks
     findings = []
     for label, want in case.want.items():
         finding, remark = compare(
@@ -174,13 +176,16 @@ def judge_case(case: Case, reply: Reply) -> tuple[list[Finding], list[str]]:
             finding = replace(finding, message=f"{message}; it {wanted} that is computed")
         findings.append(finding)
         remarks += [f"You wrote the form with {remark}; both are in use."] if remark else []
-    for law in case.laws:
-        try:
-            message = law.broken(reply["answers"])
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError):
-            message = f"{law.label}: the answer is not of the kind that was asked for"
-        findings.append(Finding(label=law.label, passed=not message, message=message, **place))
+    findings += [_judge_law(law, reply, place) for law in case.laws]
     return findings, remarks
+
+
+def _judge_law(law: Law, reply: Reply, place: Mapping[str, Any]) -> Finding:
+    try:
+        message = law.broken(reply["answers"])
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError):
+        message = f"{law.label}: the answer is not of the kind that was asked for"
+    return Finding(label=law.label, passed=not message, message=message, **place)
 
 
 def _given_back(answer: Any, case: Case) -> bool:

@@ -65,11 +65,15 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Law:
-    """A property of the answers: `broken(answers)` returns what is wrong in words, or ''."""
+    """A property of the answers: `broken(answers)` returns what is wrong in words, or ''.
+
+    `of` names the one answer that it is about, if it is to be asked where a later call raised.
+    """
 
     label: str
     broken: Callable[[Mapping[str, Any]], str]
     weight: float = 1.0
+    of: str = ""
 
 
 @dataclass(frozen=True)
