@@ -11,7 +11,7 @@ import numpy as np
 
 from grading import follow
 from grading.checks import ALL
-from grading.checks.case import Case, Check, Law
+from grading.checks.case import Case, Check, Law, OneOf
 from grading.checks.tolerance import compare, kind_wanted, right_answers
 from grading.hints import hint
 from grading.misconceptions import diagnosis
@@ -23,6 +23,7 @@ SLOW = (
     "Work on whole arrays: a loop of Python's over every single number takes as many minutes as "
     "NumPy takes milliseconds, and a loop must come to an end."
 )
+FORM = "You wrote the form with"
 EDGE_SHARE = 0.4  # edges cost at most this share of a check's points together
 EDGE_STEP = 0.15  # and at most this share for each edge case there is
 
@@ -134,6 +135,10 @@ def _judged(
     replies = [reply for _, reply in asked]
     findings = [finding for found, _ in judged for finding in found]
     remarks = dict.fromkeys(remark for _, found in judged for remark in found)
+    forms = [remark for remark in remarks if remark.startswith(FORM)]
+    several = {(c.label, k) for c, _ in asked for k, w in c.want.items() if isinstance(w, OneOf)}
+    if len(forms) > 1 or any(not f.passed for f in findings if (f.case, f.label) in several):
+        remarks = [remark for remark in remarks if remark not in forms]  # it is none of them
     output = next((reply["output"] for reply in replies if reply.get("output")), "")
     outcome = Outcome(
         check=check.name,
@@ -175,7 +180,7 @@ def judge_case(case: Case, reply: Reply) -> tuple[list[Finding], list[str]]:
             wanted = kind_wanted(np.shape(right_answers(want)[0]), case.dtype)
             finding = replace(finding, message=f"{message}; it {wanted} that is computed")
         findings.append(finding)
-        remarks += [f"You wrote the form with {remark}; both are in use."] if remark else []
+        remarks += [f"{FORM} {remark}; both are in use."] if remark else []
     findings += [_judge_law(law, reply, place) for law in case.laws]
     return findings, remarks
 

@@ -233,6 +233,20 @@ def test_no_remark_where_both_forms_agree():
 
 
 @pytest.mark.fast
+@pytest.mark.parametrize("epsilon, remarks", [(1e-8, 1), (0, 0)])
+def test_no_form_is_remarked_of_what_is_none_of_them(epsilon, remarks):
+    """Is nothing said of where epsilon stands to who has none?"""
+    def rmsprop(w, dw, config):
+        decay = config.setdefault("decay_rate", 0.99)
+        cache = config.get("cache", np.zeros_like(w))
+        config["cache"] = cache = decay * cache + (1 - decay) * dw**2
+        return w - config["learning_rate"] * dw / np.sqrt(cache + epsilon), config
+
+    outcome = outcomes(InPlace({"optim:rmsprop": rmsprop}), 4, ["rmsprop"])["rmsprop"]
+    assert outcome.passed == (remarks == 1) and len(outcome.remarks) == remarks
+
+
+@pytest.mark.fast
 def test_an_input_changed_in_place_is_remarked_and_costs_nothing():
     """Does a backward that writes into dout keep its points, and is it told?"""
 
