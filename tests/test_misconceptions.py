@@ -135,6 +135,12 @@ MISTAKES = [
      "affine_backward", "affine: dx left in rows"),
     ("layers.py", [("shifted = x - x.max(axis=1, keepdims=True)", "shifted = x")],
      "softmax_loss", "softmax: no shift"),
+    ("layers.py", [("shifted = x - x.max(axis=1, keepdims=True)",
+                    "shifted = x - x.min(axis=1, keepdims=True)")],
+     "softmax_loss", "softmax: no shift"),
+    ("layers.py", [("-log_p[examples, y].mean()", "-np.log(np.exp(log_p[examples, y]) + 1e-8)"
+                    ".mean()")],
+     "softmax_loss", "softmax: a number inside the log"),
     ("layers.py", [("    dx /= x.shape[0]\n", "")],
      "softmax_loss", "softmax: gradient not divided"),
     ("layers.py", [("    dx /= x.shape[0]\n", ""), ("-log_p[examples, y].mean()",
