@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -229,15 +230,24 @@ def summary(check: Check, findings: Sequence[Finding], replies: Sequence[Reply])
         return "All properties hold."
     core = [finding for finding in failed if not finding.edge]
     first = (core or failed)[0]
-    if any(reply["error"] and reply["error"]["kind"] == "stub" for reply in replies):
-        files = ", ".join(check.exercises)
-        return f"Not written yet ({files}); see notebooks/{check.notebook}.ipynb."
-    for error in [reply["error"] for reply in replies if reply["error"]]:
+    errors = [reply["error"] for reply in replies if reply["error"]]
+    for error in errors:
+        if error["kind"] == "stub":
+            return _unwritten(check, error)
+    for error in errors:
         if error["kind"] == "import":  # in whatever case
             return f"{error_text(error).rstrip('.')}."
     prefix = "" if core else "Right on the usual inputs, not at an edge. "
     stop = "" if first.message.endswith((".", "?", "!")) else "."
     return f"{prefix}{first.case}: {first.message}{stop}"
+
+
+def _unwritten(check: Check, error: Mapping[str, str]) -> str:
+    """What a stub says of itself, which may be that of a function that the check is built on."""
+    told = re.match(r"([\w.]+): not written yet\b.* notebooks/(\w+)\.ipynb", error["message"])
+    name, notebook = told.groups() if told else (", ".join(check.exercises), check.notebook)
+    place = f", {error['where'].partition(': ')[0]}" if error["where"] else ""
+    return f"Not written yet ({name}{place}); see notebooks/{notebook}.ipynb."
 
 
 def error_text(error: Mapping[str, str]) -> str:

@@ -538,6 +538,43 @@ def test_each_bad_answer_has_a_sentence_of_its_own(answer, sentence):
 
 
 @pytest.mark.fast
+@pytest.mark.parametrize("dtype, other", [("float64", "float32"), ("float32", "float64")])
+def test_right_numbers_in_another_dtype_are_said_to_be_that(dtype, other):
+    """Is the dtype named where it is all that is wrong, and no entry called wrong?"""
+    right = np.abs(np.random.default_rng(0).normal(size=(3, 2, 5, 5))).astype(dtype)
+    place = {"gradient": False, "case": "", "edge": False}
+    finding, _ = compare("out", right.astype(other), right, dtype=dtype, **place)
+    assert finding.message == (
+        f"out has the right numbers, in {other}; {dtype} goes in, so {dtype} must come out"
+    )
+
+
+@pytest.mark.fast
+def test_a_wrong_count_is_told_with_the_right_one():
+    """Is a wrong t said to be wrong, and not to be of a wrong type?"""
+    place = {"dtype": "float64", "gradient": False, "case": "", "edge": False}
+    finding, _ = compare("config['t']", 8, np.array(7), **place)
+    assert finding.message == "config['t'] is 8; it must be 7"
+    assert compare("loss", 8, np.array(7.5), **place)[0].message == "loss is wrong"
+
+
+@pytest.mark.fast
+def test_what_is_not_written_is_named_by_its_stub():
+    """Is a forward that is not written the one to write, and an exception of one's own no stub?"""
+    def stub(*_):
+        raise NotImplementedError("relu_forward: not written yet. Write it in cs231n/layers.py; "
+                                  "notebooks/Other.ipynb explains it.")
+
+    def own(x):
+        raise NotImplementedError("only rows yet")
+
+    outcome = judged("relu_forward", stub, check="relu_backward")
+    assert outcome.summary == "Not written yet (relu_forward); see notebooks/Other.ipynb."
+    said = judged("relu_forward", own, check="relu_forward").summary
+    assert said == "rows: NotImplementedError: only rows yet."
+
+
+@pytest.mark.fast
 def test_a_view_of_the_input_is_an_answer_like_another():
     """May a function return a view of what it was given?"""
     outcome = judged("relu_backward", lambda dout, x: dout.T.T, check="relu_backward")

@@ -342,6 +342,7 @@ def test_equal_explanations_name_nobody():
         (lambda a: a.reshape(-1), "holds the right numbers in the wrong shape"),
         (lambda a: 0 * a, "is 0 everywhere"),
         (lambda a: a, ""),
+        (lambda a: a.astype(np.float32), ""),
         (lambda a: a + 1, ""),
         (lambda a: a[:3], ""),
         (lambda a: None, ""),
@@ -379,6 +380,7 @@ def test_a_wrong_slice_has_words():
     last[:, :, -1] += 1
     border[:, :, [0, -1]] += 1
     assert in_words(last, right) == "is right but for the last entry along axis 2"
+    assert in_words(np.abs(right), np.abs(right)) == in_words(right, right) == ""
     assert in_words(border, right) == "is right inside each image and wrong along its border"
 
 

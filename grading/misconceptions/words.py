@@ -19,7 +19,7 @@ def in_words(got: Any, want: Any) -> str:
         return ""
     if got.shape != want.shape:
         return _other_shape(got, want)
-    if not np.isfinite(got).all() or np.allclose(want, 0):
+    if not np.isfinite(got).all() or np.allclose(want, 0) or _near(got, want):
         return ""
     if not got.any():
         return "is 0 everywhere"

@@ -39,6 +39,7 @@ def beside(name: str) -> types.ModuleType:
 wire = beside("wire")
 
 PACKAGE = "cs231n"
+UNWRITTEN = "not written yet"  # what a stub says
 MAX_TEXT = 2000  # characters of a student's output or message that go on
 
 
@@ -152,7 +153,7 @@ def describe(problem: BaseException, path: str) -> dict[str, str]:
     """An exception as data: its kind, type, message, and the student's line that it came from."""
     if isinstance(problem, AnswerError):
         return {"kind": "answer", "type": "", "message": str(problem)[:MAX_TEXT], "where": ""}
-    kind = "stub" if isinstance(problem, NotImplementedError) else "raised"
+    kind = "raised"
     where, trace = "", problem.__traceback__
     while trace is not None:
         where = _place(trace.tb_frame.f_code.co_filename, trace.tb_lineno) or where
@@ -164,6 +165,8 @@ def describe(problem: BaseException, path: str) -> dict[str, str]:
         message = problem.msg if isinstance(problem, SyntaxError) else str(problem)
     except Exception:
         message = "(the exception has no readable message)"
+    if isinstance(problem, NotImplementedError) and (not message or UNWRITTEN in str(message)):
+        kind = "stub"
     return {
         "kind": kind,
         "type": type(problem).__name__[:100],
