@@ -259,6 +259,40 @@ def test_an_input_changed_in_place_is_remarked_and_costs_nothing():
     assert outcome.remarks == ("relu_backward changes its input in place: work on a copy.",)
 
 
+@pytest.mark.fast
+def test_a_remark_names_a_function_of_the_student():
+    """Is dropout_forward named where a tool of the grader's called it?"""
+    from cs231n import layers
+
+    right = layers.dropout_forward
+
+    def forward(x, param):
+        out, cache = right(x, param)
+        x *= out / np.where(x == 0, 1, x)
+        return x, cache
+
+    names = ["FullyConnectedNet_dropout"]
+    outcome = outcomes(InPlace({"layers:dropout_forward": forward}), 4, names)[names[0]]
+    assert outcome.remarks == ("dropout_forward changes its input in place: work on a copy.",)
+
+
+@pytest.mark.fast
+def test_a_gradient_that_is_not_there_is_said_to_be_missing():
+    """Does a network with dropout that leaves gamma out of grads read that, and not of a None?"""
+    from cs231n.classifiers.fc_net import FullyConnectedNet
+
+    class WithoutGamma(FullyConnectedNet):
+        def loss(self, X, y=None):
+            loss = super().loss(X, y)
+            if y is not None:
+                loss[1].pop("gamma1", None)
+            return loss
+
+    names = ["FullyConnectedNet_dropout"]
+    network = {"classifiers.fc_net:FullyConnectedNet": WithoutGamma}
+    assert "grads has no 'gamma1'" in outcomes(InPlace(network), 4, names)[names[0]].summary
+
+
 # Follow-through -----------------------------------------------------------------------------------
 
 

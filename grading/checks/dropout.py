@@ -189,9 +189,11 @@ def _network_case(
         if isinstance(wanted, str):
             return wanted
         for name, want in wanted[1].items():
+            if name not in answers["grads"]:
+                return f"grads has no {name!r}"
             finding, _ = compare(
                 f"grads[{name!r}]",
-                answers["grads"].get(name),
+                answers["grads"][name],
                 want,
                 dtype="float64",
                 gradient=True,

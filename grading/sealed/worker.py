@@ -39,6 +39,7 @@ def beside(name: str) -> types.ModuleType:
 wire = beside("wire")
 
 PACKAGE = "cs231n"
+TOOL_CALLS = {"dropout_of": "dropout_forward"}  # tools that hand their arrays on to a function
 UNWRITTEN = "not written yet"  # what a stub says
 MAX_TEXT = 2000  # characters of a student's output or message that go on
 
@@ -75,7 +76,7 @@ def _run_call(call: dict[str, Any], kept: dict[str, Any], reply: dict[str, Any])
     before = [_fingerprint(arg) for arg in args]
     value = function(*args, **kwargs)
     if any(old != _fingerprint(arg) for old, arg in zip(before, args, strict=True)):
-        reply["changed"].append(name)
+        reply["changed"].append(TOOL_CALLS.get(name, name))
     values = _unpack(value, call["returns"], name)
     for key, item in zip(call["returns"], values, strict=True):
         if key in call["keep"]:
