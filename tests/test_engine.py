@@ -593,6 +593,20 @@ def test_a_wrong_count_is_told_with_the_right_one():
 
 
 @pytest.mark.fast
+def test_a_second_batch_may_have_another_size():
+    """Is a layer norm noticed that leaves running statistics of its examples in ln_param?"""
+    from cs231n import layers
+
+    def forward(x, gamma, beta, ln_param):
+        ln_param.setdefault("mode", "train")
+        hat, _ = layers.batchnorm_forward(x.T, np.ones(len(x)), np.zeros(len(x)), ln_param)
+        return (gamma * hat.T + beta).astype(x.dtype), None
+
+    outcome = judged("layernorm_forward", forward, check="layernorm_forward")
+    assert [f.case for f in outcome.findings if not f.passed] == ["a second batch of another size"]
+
+
+@pytest.mark.fast
 def test_what_is_not_written_is_named_by_its_stub():
     """Is a forward that is not written the one to write, and an exception of one's own no stub?"""
     def stub(*_):

@@ -27,7 +27,7 @@ class Call:
     `function` is "module:name" below `cs231n`, or ".method" / ".attribute" of the kept value
     `of`. `returns` names what comes back, in order; names in `keep` stay there and are passed to
     later calls as `Kept(name)`. `echo` maps a name to the position of an argument that the call
-    may change, and that comes back after it.
+    may change, and that comes back (or is kept) after it.
     """
 
     function: str

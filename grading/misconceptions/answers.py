@@ -33,7 +33,8 @@ def answer(
             values = value if len(call.returns) > 1 else (value,)
             for name, item in zip(call.returns, values, strict=True):
                 (kept if name in call.keep else answers)[name] = item
-            answers.update({name: args[position] for name, position in call.echo.items()})
+            for name, position in call.echo.items():
+                (kept if name in call.keep else answers)[name] = args[position]
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError, AttributeError):
         return None
     return flat(answers)

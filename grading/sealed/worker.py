@@ -84,7 +84,10 @@ def _run_call(call: dict[str, Any], kept: dict[str, Any], reply: dict[str, Any])
         else:
             reply["answers"][key] = plain(item)
     for key, position in call["echo"].items():
-        reply["answers"][key] = plain(args[position])
+        if key in call["keep"]:
+            kept[key] = args[position]
+        else:
+            reply["answers"][key] = plain(args[position])
 
 
 def find(path: str, owner: Any) -> tuple[Callable[..., Any], str]:
