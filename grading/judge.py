@@ -84,7 +84,8 @@ def _followed(
             asked, parts = asked_again, True
     if not outcome.passed and check.forward in culprits:
         in_its_form = [case for case, _ in asked]
-        outcome = follow.own_forward(check, subject, in_its_form, outcome, points)
+        known = earlier[check.forward].known
+        outcome = follow.own_forward(check, subject, in_its_form, outcome, points, known)
         if not outcome.passed:  # what is left may be another mistake than what came first
             said = summary(check, outcome.findings, [reply for _, reply in asked])
             outcome = replace(outcome, summary=said)
@@ -107,6 +108,10 @@ def _followed(
     names, said = diagnosis.diagnose(first, ask_again)
     if not said:
         return outcome
+    if forward and set(names) & set(forward.known) and check.torch:
+        explained = set().union(*first.matching(names).values())
+        if all(f.passed or (f.case, f.label) in explained for f in outcome.findings):
+            return follow.own_block(check, cases, outcome, points)
     return replace(
         outcome, diagnosis=said, known=tuple(names), summary=f"{said} {outcome.summary}"
     )

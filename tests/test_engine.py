@@ -315,6 +315,45 @@ def test_a_wrong_layer_costs_no_point_in_the_networks_that_use_it():
 
 
 @pytest.mark.fast
+def test_the_documented_gradient_of_an_unbiased_forward_keeps_its_points():
+    """Does a variance by N - 1 cost the forward alone, where the backward is the docstring's?"""
+    def forward(x, gamma, beta, bn_param):
+        keep, now = bn_param.get("momentum", 0.9), (x.mean(axis=0), x.var(axis=0, ddof=1))
+        if bn_param["mode"] == "train":
+            for key, value in zip(("running_mean", "running_var"), now, strict=True):
+                bn_param[key] = keep * bn_param.get(key, 0 * value) + (1 - keep) * value
+        else:
+            now = bn_param["running_mean"], bn_param["running_var"]
+        std = np.sqrt(now[1] + bn_param.get("eps", 1e-5)).astype(x.dtype)
+        hat = (x - now[0]) / std
+        return gamma * hat + beta, (hat, std, gamma)
+
+    def backward(dout, cache):
+        hat, std, gamma = cache
+        dbeta, dgamma = dout.sum(axis=0), (dout * hat).sum(axis=0)
+        return gamma / std * (dout - dbeta / len(hat) - hat * dgamma / len(hat)), dgamma, dbeta
+
+    names = ["batchnorm_forward", "batchnorm_backward"]
+    made = {f"layers:{name}": f for name, f in zip(names, (forward, backward), strict=True)}
+    found = outcomes(InPlace(made), 4, names)
+    assert found[names[0]].known == ("batch norm: unbiased variance",)
+    assert found[names[1]].points == 4
+    made["layers:batchnorm_backward"] = lambda dout, cache: backward(1.1 * dout, cache)
+    assert outcomes(InPlace(made), 4, names)[names[1]].points < 4
+
+
+@pytest.mark.fast
+def test_a_wrong_block_costs_no_point_in_the_network_that_is_made_of_it():
+    """Is a ReLU that the block lacks charged once, and a mistake of the network's own as well?"""
+    missing = BANK["residual block: no ReLU at the end"].functions
+    found = outcomes(InPlace(missing), 4, ["BasicBlock", "ResNet18"])
+    assert found["BasicBlock"].points < 1 and found["ResNet18"].points == 2
+    assert found["ResNet18"].summary == "Right for your own BasicBlock."
+    alone = {**missing, f"{RESNET}:ResNet18": lambda *sizes, **more: torch.nn.Flatten()}
+    assert outcomes(InPlace(alone), 4, ["BasicBlock", "ResNet18"])["ResNet18"].points == 0
+
+
+@pytest.mark.fast
 def test_a_mistake_in_l2_is_an_edge_of_dropout():
     """Does a penalty without its half, charged in the plain network, leave dropout its points?"""
     functions = BANK["network: L2 without the half"].functions

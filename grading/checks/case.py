@@ -127,8 +127,8 @@ class Check:
     `exercises` are the functions and classes that it grades. `parts` are other exercises that
     they call: where one of those fails a check of its own, this check is judged again with right
     ones in their place, so that one mistake costs once. `forward` is the check of the forward
-    whose backward this is. `procedure(check, subject, entropy)` takes the place of cases where
-    they cannot say it.
+    whose backward this is, or of the block that this network is made of. `procedure(check,
+    subject, entropy)` takes the place of cases where they cannot say it.
     """
 
     name: str

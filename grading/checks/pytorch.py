@@ -159,7 +159,7 @@ def BasicBlock(rng: np.random.Generator) -> list[Case]:
     ]
 
 
-@on_notebook(2)
+@on_notebook(2, forward="BasicBlock")
 def ResNet18(rng: np.random.Generator) -> list[Case]:
     def counted(answers: dict[str, object]) -> str:
         count = sum(int(np.prod(shape)) for shape in answers["parameters"])
