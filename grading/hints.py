@@ -31,11 +31,8 @@ _HINTS = [
         r"import of torch(vision)? halted",
         "torch is not there for the NumPy exercises: remove this import",
     ),
-    (
-        "BdbQuit",
-        "",
-        "nobody is there to answer a debugger: remove the breakpoint",
-    ),
+    ("BdbQuit", "", "nobody is there to answer a debugger: remove the breakpoint"),
+    ("EOFError", r"reading a line", "nobody is there to answer: remove the input()"),
 ]
 
 

@@ -259,7 +259,7 @@ def error_text(error: Mapping[str, str]) -> str:
     """An error of the student's code in one line, with the line it came from and a hint."""
     kind, name, message, where = (error[k] for k in ("kind", "type", "message", "where"))
     if kind == "stub":
-        return message
+        return message or f"not written yet. At {where}"
     more = hint(name, message)
     if more:  # it says what to do in fewer words than NumPy's advice of several lines
         message = message.partition("\n")[0]

@@ -196,6 +196,7 @@ def test_inputs_changed_in_place_are_remarked(dropin):
         ("    np.zeros(3 / 1)", "//"),
         ("    breakpoint()", "BdbQuit. At cs231n"),
         ("    breakpoint()", "remove the breakpoint"),
+        ("    input()", "remove the input"),
     ],
 )
 def test_old_python_is_named_with_its_modern_form(dropin, line, said):
