@@ -24,6 +24,8 @@ H = 1e-5  # step of the central difference
 AGREES = 1e-5  # largest relative difference between derivative and gradient along a direction
 DIRECTIONS = 3
 RIGHT = "right for your forward"
+UNBIASED = "batch norm: unbiased variance"
+Points = Callable[[Check, Sequence[Case], Sequence[Finding]], float]
 
 
 def own_forward(
@@ -31,18 +33,21 @@ def own_forward(
     subject: Subject,
     cases: Sequence[Case],
     outcome: Outcome,
-    points: Callable[[Check, Sequence[Case], Sequence[Finding]], float],
-    edges_alone: bool = False,
+    forward: Outcome,
+    points: Points,
 ) -> Outcome:
-    """The outcome with failed gradients passed where they are those of the student's forward: at
-    `edges_alone`, where the forward is wrong there alone."""
+    """The outcome with failed gradients passed where they are those of the student's `forward`, at
+    edges alone where that is wrong at these alone."""
+    edges_alone = where_wrong(forward) == {True}
     findings = list(outcome.findings)
     for i, finding in enumerate(findings):
         case = next(case for case in cases if case.label == finding.case)
         if edges_alone and not finding.edge:
             continue
         if not finding.passed and finding.error is not None and case.dtype == "float64":
-            if case.own_forward is not None and _is_derivative(check, subject, case, finding.label):
+            if case.own_forward is None:
+                continue
+            if _is_derivative(check, subject, case, finding.label, forward.known):
                 findings[i] = replace(finding, passed=True, message=RIGHT)
     if findings == list(outcome.findings):
         return outcome
@@ -60,6 +65,12 @@ def own_forward(
     )
 
 
+def where_wrong(forward: Outcome) -> set[bool]:
+    """Whether the cases are edges in which a forward's output itself is wrong: what else is wrong
+    of it makes no other gradient right."""
+    return {f.edge for f in forward.findings if f.label == "out" and not f.passed}
+
+
 def _in_single(cases: Sequence[Case], findings: Sequence[Finding]) -> list[Finding]:
     """The findings with wrong values in float32 passed where those in float64 are right for the
     student's forward: differences in float32 are too coarse to ask again."""
@@ -74,7 +85,35 @@ def _in_single(cases: Sequence[Case], findings: Sequence[Finding]) -> list[Findi
     ]
 
 
-def _is_derivative(check: Check, subject: Subject, case: Case, label: str) -> bool:
+def own_block(
+    check: Check, cases: Sequence[Case], outcome: Outcome, points: Points
+) -> Outcome:
+    """The outcome of a network that is right but for what its block was charged for."""
+    findings = [f if f.passed else replace(f, passed=True, message=RIGHT) for f in outcome.findings]
+    remark = f"Judged against your own {check.forward}, which is not right yet."
+    return replace(
+        outcome,
+        points=points(check, cases, findings),
+        findings=tuple(findings),
+        summary=f"Right for your own {check.forward}.",
+        remarks=(*outcome.remarks, remark),
+    )
+
+
+def _documented(case: Case, label: str, known: Sequence[str]) -> np.ndarray | None:
+    """dx by the docstring's formula with the unbiased variance of the student's forward, which
+    is in none of the formula's own terms; None where that is not the forward's mistake."""
+    if label != "dx" or not any(name.startswith(UNBIASED) for name in known):
+        return None
+    (x, gamma, _, param), dout = case.own_forward.call.args, case.own_forward.dout
+    std = np.sqrt(x.var(axis=0, ddof=1) + param.get("eps", 1e-5))
+    hat = (x - x.mean(axis=0)) / std
+    return gamma / std * (dout - dout.mean(axis=0) - hat * (dout * hat).mean(axis=0))
+
+
+def _is_derivative(
+    check: Check, subject: Subject, case: Case, label: str, known: Sequence[str]
+) -> bool:
     """Whether the gradient agrees with differences of the forward along random directions."""
     own = case.own_forward
     if label not in own.arguments:
@@ -109,6 +148,9 @@ def _is_derivative(check: Check, subject: Subject, case: Case, label: str) -> bo
             return False
         if not _near(gradient, np.float64(case.want[label]), NEAR_GRADIENT):
             return False
+        formula = _documented(case, label, known)
+        if formula is not None and _near(gradient, formula, AGREES):
+            return bool(reply["error"] is None)
         for k, direction in enumerate(directions):
             moved = (answers[f"out{k}+1"], answers[f"out{k}-1"])
             if [np.shape(m) for m in moved] != [out.shape] * 2:

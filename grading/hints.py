@@ -1,11 +1,11 @@
-"""Modern forms of what only Python 2 or NumPy 1 runs, for students with old code."""
+"""What to write instead: modern forms of old code, and what cannot be where code is graded."""
 
 from __future__ import annotations
 
 import re
 
-# (exception, what its message says) -> what to write today
-_MODERN = [
+# (exception, what its message says) -> what to write
+_HINTS = [
     ("SyntaxError", r"call to 'print'", "Python 3 writes print(x), a function"),
     ("SyntaxError", r"except .* as|multiple exception types", "Python 3 writes except Error as e"),
     ("NameError", r"'xrange'", "Python 3 writes range for xrange"),
@@ -26,12 +26,24 @@ _MODERN = [
         "Python 3: write // to divide whole numbers",
     ),
     ("TypeError", r"'(map|zip|dict_keys|filter)' object", "Python 3 needs list(...) around it"),
+    (
+        "ModuleNotFoundError",
+        r"import of torch halted",
+        "torch is not there for the NumPy exercises: remove this import",
+    ),
+    (
+        "ModuleNotFoundError",
+        r"import of torchvision halted",
+        "torchvision is not there where code is graded: remove this import",
+    ),
+    ("BdbQuit", "", "nobody is there to answer a debugger: remove the breakpoint"),
+    ("EOFError", r"reading a line", "nobody is there to answer: remove the input()"),
 ]
 
 
 def hint(exception: str, message: str) -> str:
-    """The modern form of what the exception complains about, or ''."""
-    for name, pattern, modern in _MODERN:
+    """What to do about the exception, or ''."""
+    for name, pattern, instead in _HINTS:
         if exception == name and re.search(pattern, message):
-            return modern
+            return instead
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ import numpy as np
 
 from grading import follow
 from grading.checks import ALL
-from grading.checks.case import Case, Check
+from grading.checks.case import Case, Check, Law, OneOf
 from grading.checks.tolerance import compare, kind_wanted, right_answers
 from grading.hints import hint
 from grading.misconceptions import diagnosis
@@ -24,6 +25,7 @@ SLOW = (
     "NumPy takes milliseconds, and a loop must come to an end."
 )
 DIFFERENCES = 3e-13  # relative error: formulas stay below 1e-14, differences above 1e-12
+FORM = "You wrote the form with"
 EDGE_SHARE = 0.4  # edges cost at most this share of a check's points together
 EDGE_STEP = 0.15  # and at most this share for each edge case there is
 
@@ -85,11 +87,10 @@ def _followed(
             remark = f"Judged with the course's {names} in place of yours, which {do} not pass yet."
             outcome = replace(again, remarks=(*again.remarks, remark))
             asked, parts = asked_again, True
-    wrong = _where_wrong(earlier[check.forward]) if check.forward in culprits else set()
-    if not outcome.passed and wrong:
+    wrong = earlier[check.forward] if check.forward in culprits else None
+    if not outcome.passed and wrong and follow.where_wrong(wrong):
         in_its_form = [case for case, _ in asked]
-        edges_alone = wrong == {True}
-        outcome = follow.own_forward(check, subject, in_its_form, outcome, points, edges_alone)
+        outcome = follow.own_forward(check, subject, in_its_form, outcome, wrong, points)
         if not outcome.passed:  # what is left may be another mistake than what came first
             said = summary(check, outcome.findings, [reply for _, reply in asked])
             outcome = replace(outcome, summary=said)
@@ -112,6 +113,10 @@ def _followed(
     names, said = diagnosis.diagnose(first, ask_again)
     if not said:
         return outcome
+    if forward and set(names) & set(forward.known) and check.torch:
+        explained = set().union(*first.matching(names).values())
+        if all(f.passed or (f.case, f.label) in explained for f in outcome.findings):
+            return follow.own_block(check, cases, outcome, points)
     return replace(
         outcome, diagnosis=said, known=tuple(names), summary=f"{said} {outcome.summary}"
     )
@@ -123,12 +128,6 @@ def _by_differences(cases: Sequence[Case], outcome: Outcome) -> bool:
     right = [f for f in outcome.findings if f.passed and (f.case, f.label) in double]
     errors = [finding.error for finding in right if finding.error is not None]
     return bool(errors) and min(errors) > DIFFERENCES
-
-
-def _where_wrong(forward: Outcome) -> set[bool]:
-    """Whether the cases are edges in which a forward's output itself is wrong: what else is wrong
-    of it makes no other gradient right."""
-    return {f.edge for f in forward.findings if f.label == "out" and not f.passed}
 
 
 def with_findings(
@@ -155,6 +154,10 @@ def _judged(
     replies = [reply for _, reply in asked]
     findings = [finding for found, _ in judged for finding in found]
     remarks = dict.fromkeys(remark for _, found in judged for remark in found)
+    forms = [remark for remark in remarks if remark.startswith(FORM)]
+    several = {(c.label, k) for c, _ in asked for k, w in c.want.items() if isinstance(w, OneOf)}
+    if len(forms) > 1 or any(not f.passed for f in findings if (f.case, f.label) in several):
+        remarks = [remark for remark in remarks if remark not in forms]  # it is none of them
     output = next((reply["output"] for reply in replies if reply.get("output")), "")
     outcome = Outcome(
         check=check.name,
@@ -175,9 +178,11 @@ def judge_case(case: Case, reply: Reply) -> tuple[list[Finding], list[str]]:
     place = {"case": case.label, "edge": case.edge}
     if reply["error"]:
         message = error_text(reply["error"])
-        labels = [*case.want, *(law.label for law in case.laws)]
+        came = [law for law in case.laws if law.of in reply["answers"]]
+        labels = [*case.want, *(law.label for law in case.laws if law not in came)]
         said = {"message": message, "raised": reply["error"]["kind"] in ("raised", "import")}
-        return [Finding(label=n, passed=False, **said, **place) for n in labels], remarks
+        findings = [Finding(label=n, passed=False, **said, **place) for n in labels]
+        return [*findings, *(_judge_law(law, reply, place) for law in came)], remarks
     findings = []
     for label, want in case.want.items():
         finding, remark = compare(
@@ -194,14 +199,17 @@ def judge_case(case: Case, reply: Reply) -> tuple[list[Finding], list[str]]:
             wanted = kind_wanted(np.shape(right_answers(want)[0]), case.dtype)
             finding = replace(finding, message=f"{message}; it {wanted} that is computed")
         findings.append(finding)
-        remarks += [f"You wrote the form with {remark}; both are in use."] if remark else []
-    for law in case.laws:
-        try:
-            message = law.broken(reply["answers"])
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError):
-            message = f"{law.label}: the answer is not of the kind that was asked for"
-        findings.append(Finding(label=law.label, passed=not message, message=message, **place))
+        remarks += [f"{FORM} {remark}; both are in use."] if remark else []
+    findings += [_judge_law(law, reply, place) for law in case.laws]
     return findings, remarks
+
+
+def _judge_law(law: Law, reply: Reply, place: Mapping[str, Any]) -> Finding:
+    try:
+        message = law.broken(reply["answers"])
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError):
+        message = f"{law.label}: the answer is not of the kind that was asked for"
+    return Finding(label=law.label, passed=not message, message=message, **place)
 
 
 def _given_back(answer: Any, case: Case) -> bool:
@@ -240,10 +248,11 @@ def summary(check: Check, findings: Sequence[Finding], replies: Sequence[Reply])
         return "All properties hold."
     core = [finding for finding in failed if not finding.edge]
     first = (core or failed)[0]
-    if any(reply["error"] and reply["error"]["kind"] == "stub" for reply in replies):
-        files = ", ".join(check.exercises)
-        return f"Not written yet ({files}); see notebooks/{check.notebook}.ipynb."
-    for error in [reply["error"] for reply in replies if reply["error"]]:
+    errors = [reply["error"] for reply in replies if reply["error"]]
+    for error in errors:
+        if error["kind"] == "stub":
+            return _unwritten(check, error)
+    for error in errors:
         if error["kind"] == "import":  # in whatever case
             return f"{error_text(error).rstrip('.')}."
     prefix = "" if core else "Right on the usual inputs, not at an edge. "
@@ -251,15 +260,23 @@ def summary(check: Check, findings: Sequence[Finding], replies: Sequence[Reply])
     return f"{prefix}{first.case}: {first.message}{stop}"
 
 
+def _unwritten(check: Check, error: Mapping[str, str]) -> str:
+    """What a stub says of itself, which may be that of a function that the check is built on."""
+    told = re.match(r"([\w.]+): not written yet\b.* notebooks/(\w+)\.ipynb", error["message"])
+    name, notebook = told.groups() if told else (", ".join(check.exercises), check.notebook)
+    place = f", {error['where'].partition(': ')[0]}" if error["where"] else ""
+    return f"Not written yet ({name}{place}); see notebooks/{notebook}.ipynb."
+
+
 def error_text(error: Mapping[str, str]) -> str:
     """An error of the student's code in one line, with the line it came from and a hint."""
     kind, name, message, where = (error[k] for k in ("kind", "type", "message", "where"))
     if kind == "stub":
-        return message
+        return message or f"not written yet. At {where}"
     more = hint(name, message)
     if more:  # it says what to do in fewer words than NumPy's advice of several lines
         message = message.partition("\n")[0]
-    text = f"{name}: {message}" if name else message
+    text = ": ".join(filter(None, (name, message)))
     said = [text.rstrip("."), f"At {where}" if where else "", more]
     return ". ".join(filter(None, said)).replace("?. ", "? ")
 

@@ -283,11 +283,14 @@ def adam(
     v: np.ndarray,
     t: int,
 ) -> dict[str, Any]:
-    """Kingma & Ba 2015, Algorithm 1: t is incremented before use."""
+    """Kingma & Ba 2015, Algorithm 1, and the other order at the end of their Section 2: t is
+    incremented before use."""
     t = t + 1
     m = beta1 * m + (1 - beta1) * dw
     v = beta2 * v + (1 - beta2) * dw**2
     steps = scaled(learning_rate * m / (1 - beta1**t), v / (1 - beta2**t), epsilon)
+    rate = learning_rate * np.sqrt(1 - beta2**t) / (1 - beta1**t)
+    steps["the correction in the learning rate"] = rate * m / (np.sqrt(v) + epsilon)
     return {"next_w": {name: w - step for name, step in steps.items()}, "m": m, "v": v, "t": t}
 
 

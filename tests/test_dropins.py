@@ -72,6 +72,17 @@ def test_old_imports(dropin):
     assert import_failures(dropin.folder) == []  # in a notebook, and before it is handed in
 
 
+@pytest.mark.parametrize("line", ["import torch", "from torchvision import models"])
+def test_torch_in_a_numpy_file_is_told_before_it_is_handed_in(dropin, line):
+    """Is a student warned of torch in layers.py, and told what to do, there and in the grade?"""
+    dropin(LAYERS, (r"import numpy as np\n", f"import numpy as np\n{line}\n"))
+    told = import_failures(dropin.folder)
+    assert told[0].startswith("cs231n.layers: does not import") and len(told) == 4
+    outcome = grade(dropin.folder, "affine_forward")["affine_forward"]
+    for text in (told[0], outcome.summary):
+        assert "torch is not there for the NumPy exercises: remove this import" in text
+
+
 def test_a_cython_fast_layers_is_replaced_by_ours(dropin):
     """Does our fast_layers stand in for one that wants a Cython build?"""
     fast = dropin.folder / "cs231n" / "fast_layers.py"
@@ -144,6 +155,25 @@ def test_extra_unit_axes(dropin):
     assert not lost(grade(dropin.folder, "batchnorm_forward", "batchnorm_backward"))
 
 
+def test_a_part_may_be_called_by_name(dropin):
+    """Does one mistake cost once where layers are called by keyword, bn_param among them?"""
+    dropin(
+        LAYERS,
+        (r"    dx /= x\.shape\[0\]\n", ""),
+        (r"db = dout\.sum\(axis=0\)", "db = dout.mean(axis=0)"),
+        (r"np\.sqrt\(var \+ eps\)\n    x_hat", "(np.sqrt(var) + eps)\n    x_hat"),
+        (r"\(rows, gamma, beta, bn_param\)", "(rows, gamma, beta, bn_param=bn_param)"),
+    )
+    dropin(
+        FC_NET,
+        (r"softmax_loss\(scores, y\)", "softmax_loss(y=y, x=scores)"),
+        (r"affine_backward\(dscores, affine\)", "affine_backward(dscores, cache=affine)"),
+    )
+    wrong = ["affine_backward", "softmax_loss", "batchnorm_forward"]
+    found = grade(dropin.folder, *wrong, "FullyConnectedNet", "spatial_batchnorm_forward")
+    assert sorted(lost(found)) == sorted(wrong)
+
+
 def test_inputs_changed_in_place_are_remarked(dropin):
     """Is a change of the input in place a remark and no loss, and does it end with its case?"""
     more = (
@@ -164,6 +194,9 @@ def test_inputs_changed_in_place_are_remarked(dropin):
         ("    np.int(3)", "write int"),
         ("    {}.iteritems()", "items()"),
         ("    np.zeros(3 / 1)", "//"),
+        ("    breakpoint()", "BdbQuit. At cs231n"),
+        ("    breakpoint()", "remove the breakpoint"),
+        ("    input()", "remove the input"),
     ],
 )
 def test_old_python_is_named_with_its_modern_form(dropin, line, said):

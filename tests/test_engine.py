@@ -4,12 +4,13 @@ import re
 import textwrap
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from grading import judge
+from grading import follow, judge
 from grading.checks import ALL
 from grading.checks.case import Call, Case, Check, Law, OneOf
 from grading.checks.tolerance import compare
@@ -232,6 +233,20 @@ def test_no_remark_where_both_forms_agree():
 
 
 @pytest.mark.fast
+@pytest.mark.parametrize("epsilon, remarks", [(1e-8, 1), (0, 0)])
+def test_no_form_is_remarked_of_what_is_none_of_them(epsilon, remarks):
+    """Is nothing said of where epsilon stands to who has none?"""
+    def rmsprop(w, dw, config):
+        decay = config.setdefault("decay_rate", 0.99)
+        cache = config.get("cache", np.zeros_like(w))
+        config["cache"] = cache = decay * cache + (1 - decay) * dw**2
+        return w - config["learning_rate"] * dw / np.sqrt(cache + epsilon), config
+
+    outcome = outcomes(InPlace({"optim:rmsprop": rmsprop}), 4, ["rmsprop"])["rmsprop"]
+    assert outcome.passed == (remarks == 1) and len(outcome.remarks) == remarks
+
+
+@pytest.mark.fast
 def test_an_input_changed_in_place_is_remarked_and_costs_nothing():
     """Does a backward that writes into dout keep its points, and is it told?"""
 
@@ -242,6 +257,40 @@ def test_an_input_changed_in_place_is_remarked_and_costs_nothing():
     outcome = judged("relu_backward", backward, check="relu_backward")
     assert outcome.passed
     assert outcome.remarks == ("relu_backward changes its input in place: work on a copy.",)
+
+
+@pytest.mark.fast
+def test_a_remark_names_a_function_of_the_student():
+    """Is dropout_forward named where a tool of the grader's called it?"""
+    from cs231n import layers
+
+    right = layers.dropout_forward
+
+    def forward(x, param):
+        out, cache = right(x, param)
+        x *= out / np.where(x == 0, 1, x)
+        return x, cache
+
+    names = ["FullyConnectedNet_dropout"]
+    outcome = outcomes(InPlace({"layers:dropout_forward": forward}), 4, names)[names[0]]
+    assert outcome.remarks == ("dropout_forward changes its input in place: work on a copy.",)
+
+
+@pytest.mark.fast
+def test_a_gradient_that_is_not_there_is_said_to_be_missing():
+    """Does a network with dropout that leaves gamma out of grads read that, and not of a None?"""
+    from cs231n.classifiers.fc_net import FullyConnectedNet
+
+    class WithoutGamma(FullyConnectedNet):
+        def loss(self, X, y=None):
+            loss = super().loss(X, y)
+            if y is not None:
+                loss[1].pop("gamma1", None)
+            return loss
+
+    names = ["FullyConnectedNet_dropout"]
+    network = {"classifiers.fc_net:FullyConnectedNet": WithoutGamma}
+    assert "grads has no 'gamma1'" in outcomes(InPlace(network), 4, names)[names[0]].summary
 
 
 # Follow-through -----------------------------------------------------------------------------------
@@ -263,6 +312,53 @@ def test_a_wrong_layer_costs_no_point_in_the_networks_that_use_it():
     assert found["FullyConnectedNet"].remarks == (
         "Judged with the course's affine_backward in place of yours, which does not pass yet.",
     )
+
+
+@pytest.mark.fast
+def test_the_documented_gradient_of_an_unbiased_forward_keeps_its_points():
+    """Does a variance by N - 1 cost the forward alone, where the backward is the docstring's?"""
+    def forward(x, gamma, beta, bn_param):
+        keep, now = bn_param.get("momentum", 0.9), (x.mean(axis=0), x.var(axis=0, ddof=1))
+        if bn_param["mode"] == "train":
+            for key, value in zip(("running_mean", "running_var"), now, strict=True):
+                bn_param[key] = keep * bn_param.get(key, 0 * value) + (1 - keep) * value
+        else:
+            now = bn_param["running_mean"], bn_param["running_var"]
+        std = np.sqrt(now[1] + bn_param.get("eps", 1e-5)).astype(x.dtype)
+        hat = (x - now[0]) / std
+        return gamma * hat + beta, (hat, std, gamma)
+
+    def backward(dout, cache):
+        hat, std, gamma = cache
+        dbeta, dgamma = dout.sum(axis=0), (dout * hat).sum(axis=0)
+        return gamma / std * (dout - dbeta / len(hat) - hat * dgamma / len(hat)), dgamma, dbeta
+
+    names = ["batchnorm_forward", "batchnorm_backward"]
+    made = {f"layers:{name}": f for name, f in zip(names, (forward, backward), strict=True)}
+    found = outcomes(InPlace(made), 4, names)
+    assert found[names[0]].known == ("batch norm: unbiased variance",)
+    assert found[names[1]].points == 4
+    made["layers:batchnorm_backward"] = lambda dout, cache: backward(1.1 * dout, cache)
+    assert outcomes(InPlace(made), 4, names)[names[1]].points < 4
+
+
+@pytest.mark.fast
+def test_a_wrong_block_costs_no_point_in_the_network_that_is_made_of_it():
+    """Is a ReLU that the block lacks charged once, and a mistake of the network's own as well?"""
+    missing = BANK["residual block: no ReLU at the end"].functions
+    found = outcomes(InPlace(missing), 4, ["BasicBlock", "ResNet18"])
+    assert found["BasicBlock"].points < 1 and found["ResNet18"].points == 2
+    assert found["ResNet18"].summary == "Right for your own BasicBlock."
+    alone = {**missing, f"{RESNET}:ResNet18": lambda *sizes, **more: torch.nn.Flatten()}
+    assert outcomes(InPlace(alone), 4, ["BasicBlock", "ResNet18"])["ResNet18"].points == 0
+
+
+@pytest.mark.fast
+def test_a_mistake_in_l2_is_an_edge_of_dropout():
+    """Does a penalty without its half, charged in the plain network, leave dropout its points?"""
+    functions = BANK["network: L2 without the half"].functions
+    outcome = outcomes(InPlace(functions), 21, ["FullyConnectedNet_dropout"])
+    assert 1.7 <= outcome["FullyConnectedNet_dropout"].points < 2
 
 
 def test_a_forward_that_is_far_off_earns_its_backward_nothing():
@@ -384,6 +480,70 @@ def test_what_is_left_after_follow_through_is_what_is_said():
     assert "training: every entry of dbeta is wrong" in found["batchnorm_backward"].summary
 
 
+# PyTorch ------------------------------------------------------------------------------------------
+
+NETS, RESNET = "classifiers.pytorch_nets", "classifiers.resnet"
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_module_may_make_its_layers_in_any_order(lazy):
+    """Is ConvNetModule right whatever stands first in __init__, with lazy layers too?"""
+    from cs231n.classifiers.pytorch_nets import ConvNetModule
+
+    class Other(ConvNetModule):
+        def __init__(self, channels, C1, C2, classes):
+            torch.nn.Module.__init__(self)
+            self.fc = torch.nn.LazyLinear(classes) if lazy else torch.nn.Linear(C2 * 1024, classes)
+            conv = torch.nn.LazyConv2d if lazy else partial(torch.nn.Conv2d, C1)
+            self.conv2 = conv(C2, 3, padding=1)
+            self.conv1 = torch.nn.Conv2d(channels, C1, 5, padding=2)
+
+    outcome = outcomes(InPlace({f"{NETS}:ConvNetModule": Other}), 4, ["ConvNetModule"])
+    assert outcome["ConvNetModule"].passed
+
+
+@pytest.mark.fast
+def test_what_a_network_lacks_is_said_from_its_own_side():
+    """Is a sequence that is too short told so, and a block whose shortcut has another name?"""
+    from cs231n.classifiers.resnet import BasicBlock
+
+    class Renamed(BasicBlock):
+        def __init__(self, *sizes):
+            super().__init__(*sizes)
+            self.downsample, self.shortcut = self.shortcut, None
+
+        def forward(self, x):
+            raise ValueError("no shortcut")
+
+    def short(channels, C1, C2, classes):
+        return torch.nn.Sequential(torch.nn.Conv2d(channels, C1, 5), torch.nn.Flatten())
+
+    made = {f"{NETS}:convnet_sequential": short, f"{RESNET}:BasicBlock": Renamed}
+    found = outcomes(InPlace(made), 4, ["convnet_sequential", "BasicBlock"])
+    assert "has 4 parameters too few: 0.weight, 0.bias." in found["convnet_sequential"].summary
+    block = found["BasicBlock"]
+    said = [f.message for f in block.findings if f.case.startswith("stride 2") and f.label == "out"]
+    assert "Renamed has downsample.0.weight" in said[0]
+    assert "and lacks shortcut.0.weight" in said[0]
+    named = [f for f in block.findings if f.label == "names and shapes"]
+    assert [f.passed for f in named] == [True, False, False, False]  # though the rest raised
+
+
+@pytest.mark.fast
+def test_a_resnet_may_pool_by_a_window_of_four():
+    """Is the form of the net that is for 32 x 32 images alone right?"""
+    from cs231n.classifiers.resnet import ResNet18
+
+    class Pooled(ResNet18):
+        def forward(self, x):
+            out = torch.relu(self.bn1(self.conv1(x)))
+            out = self.layer4(self.layer3(self.layer2(self.layer1(out))))
+            return self.fc(torch.nn.functional.avg_pool2d(out, 4).flatten(1))
+
+    assert outcomes(InPlace({f"{RESNET}:ResNet18": Pooled}), 4, ["ResNet18"])["ResNet18"].passed
+
+
 # Bad answers --------------------------------------------------------------------------------------
 
 
@@ -448,6 +608,57 @@ def test_each_bad_answer_has_a_sentence_of_its_own(answer, sentence):
     assert not outcome.passed
     assert any(sentence in finding.message for finding in outcome.findings), outcome.findings[:3]
     assert sentence in text(outcome) and outcome.points < 2
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("dtype, other", [("float64", "float32"), ("float32", "float64")])
+def test_right_numbers_in_another_dtype_are_said_to_be_that(dtype, other):
+    """Is the dtype named where it is all that is wrong, and no entry called wrong?"""
+    right = np.abs(np.random.default_rng(0).normal(size=(3, 2, 5, 5))).astype(dtype)
+    place = {"gradient": False, "case": "", "edge": False}
+    finding, _ = compare("out", right.astype(other), right, dtype=dtype, **place)
+    assert finding.message == (
+        f"out has the right numbers, in {other}; {dtype} goes in, so {dtype} must come out"
+    )
+
+
+@pytest.mark.fast
+def test_a_wrong_count_is_told_with_the_right_one():
+    """Is a wrong t said to be wrong, and not to be of a wrong type?"""
+    place = {"dtype": "float64", "gradient": False, "case": "", "edge": False}
+    finding, _ = compare("config['t']", 8, np.array(7), **place)
+    assert finding.message == "config['t'] is 8; it must be 7"
+    assert compare("loss", 8, np.array(7.5), **place)[0].message == "loss is wrong"
+
+
+@pytest.mark.fast
+def test_a_second_batch_may_have_another_size():
+    """Is a layer norm noticed that leaves running statistics of its examples in ln_param?"""
+    from cs231n import layers
+
+    def forward(x, gamma, beta, ln_param):
+        ln_param.setdefault("mode", "train")
+        hat, _ = layers.batchnorm_forward(x.T, np.ones(len(x)), np.zeros(len(x)), ln_param)
+        return (gamma * hat.T + beta).astype(x.dtype), None
+
+    outcome = judged("layernorm_forward", forward, check="layernorm_forward")
+    assert [f.case for f in outcome.findings if not f.passed] == ["a second batch of another size"]
+
+
+@pytest.mark.fast
+def test_what_is_not_written_is_named_by_its_stub():
+    """Is a forward that is not written the one to write, and an exception of one's own no stub?"""
+    def stub(*_):
+        raise NotImplementedError("relu_forward: not written yet. Write it in cs231n/layers.py; "
+                                  "notebooks/Other.ipynb explains it.")
+
+    def own(x):
+        raise NotImplementedError("only rows yet")
+
+    outcome = judged("relu_forward", stub, check="relu_backward")
+    assert outcome.summary == "Not written yet (relu_forward); see notebooks/Other.ipynb."
+    said = judged("relu_forward", own, check="relu_forward").summary
+    assert said == "rows: NotImplementedError: only rows yet."
 
 
 @pytest.mark.fast
@@ -596,7 +807,7 @@ def test_what_is_wrong_of_a_forward_opens_only_that():
         Finding("out", "one row", passed=False, edge=True),
     ]
     outcome = Outcome("batchnorm_forward", 3.0, 4.0, "", tuple(found))
-    assert judge._where_wrong(replace(outcome, findings=tuple(found[:2]))) == set()
-    assert judge._where_wrong(outcome) == {True}
+    assert follow.where_wrong(replace(outcome, findings=tuple(found[:2]))) == set()
+    assert follow.where_wrong(outcome) == {True}
     wrong = replace(found[0], passed=False)
-    assert judge._where_wrong(replace(outcome, findings=(wrong, *found[1:]))) == {False, True}
+    assert follow.where_wrong(replace(outcome, findings=(wrong, *found[1:]))) == {False, True}

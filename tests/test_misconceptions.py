@@ -135,6 +135,12 @@ MISTAKES = [
      "affine_backward", "affine: dx left in rows"),
     ("layers.py", [("shifted = x - x.max(axis=1, keepdims=True)", "shifted = x")],
      "softmax_loss", "softmax: no shift"),
+    ("layers.py", [("shifted = x - x.max(axis=1, keepdims=True)",
+                    "shifted = x - x.min(axis=1, keepdims=True)")],
+     "softmax_loss", "softmax: no shift"),
+    ("layers.py", [("-log_p[examples, y].mean()", "-np.log(np.exp(log_p[examples, y]) + 1e-8)"
+                    ".mean()")],
+     "softmax_loss", "softmax: a number inside the log"),
     ("layers.py", [("    dx /= x.shape[0]\n", "")],
      "softmax_loss", "softmax: gradient not divided"),
     ("layers.py", [("    dx /= x.shape[0]\n", ""), ("-log_p[examples, y].mean()",
@@ -207,6 +213,25 @@ MISTAKES = [
     ("optim.py", [("decay_rate * config[\"cache\"] + (1 - decay_rate) * dw**2",
                    "(1 - decay_rate) * config[\"cache\"] + decay_rate * dw**2")],
      "rmsprop", "RMSProp: decay turned round"),
+    ("layers.py", [("left : left + WW] += np.tensordot(here, w",
+                    "left : left + WW] += np.tensordot(here, w[:, :, ::-1, ::-1]")],
+     "conv_backward_naive", "convolution: filter turned round in dx"),
+    ("layers.py", [("    std = np.sqrt(var + eps)\n    x_hat = centred",
+                    "    std = var + eps\n    x_hat = centred")],
+     "batchnorm_forward", "batch norm: divided by the variance"),
+    ("layers.py", [("    std = np.sqrt(var + eps)\n    x_hat = centred",
+                    "    std = np.sqrt(var + 1e-8)\n    x_hat = centred")],
+     "batchnorm_forward", "batch norm: no epsilon"),
+    ("layers.py", [('eps = ln_param.get("eps", 1e-5)', "eps = 1e-8")],
+     "layernorm_forward", "layer norm: no epsilon"),
+    ("optim.py", [('v = mu * v_prev - config["learning_rate"] * dw\n    config["velocity"] = v\n'
+                   "    return w - mu * v_prev + (1 + mu) * v",
+                   'v = mu * v_prev + dw\n    config["velocity"] = v\n'
+                   '    return w - config["learning_rate"] * (dw + mu * v)')],
+     "nesterov", "Nesterov: learning rate outside the velocity"),
+    ("classifiers/fc_net.py", [("for i in range(1, last + 1):\n            W = ",
+                                "for i in range(last, last + 1):\n            W = ")],
+     "FullyConnectedNet", "network: L2 on the last layer alone"),
     ("classifiers/fc_net.py", [("loss += 0.5 * self.reg", "loss += self.reg")],
      "FullyConnectedNet", "network: L2 without the half"),
     ("classifiers/fc_net.py", [("            grads[f\"W{i}\"] += self.reg * W\n",
@@ -228,6 +253,21 @@ def test_a_mistake_in_numpy_is_named(file, edits, check, name):
     outcomes = kill_table().outcomes(replaced(edited(file, *edits)))
     assert outcomes[check].known == (name,)
     assert outcomes[check].summary.startswith(BANK[name].says)
+    assert diagnosis.MORE not in outcomes[check].summary
+
+
+@pytest.mark.fast
+def test_what_is_there_in_the_wrong_kind_is_not_said_to_be_missing():
+    """Are running statistics that were written back as lists not called forgotten?"""
+    mistaken = edited(
+        "layers.py",
+        ('bn_param["running_mean"] = momentum * running_mean + (1 - momentum) * mean',
+         'bn_param["running_mean"] = list(0.9 * running_mean + 0.1 * mean)'),
+        ('bn_param["running_var"] = momentum * running_var + (1 - momentum) * var',
+         'bn_param["running_var"] = list(0.9 * running_var + 0.1 * var)'),
+    )  # fmt: skip
+    outcome = kill_table().outcomes(replaced(mistaken))["batchnorm_forward"]
+    assert outcome.known == () and "is a list of" in outcome.summary
 
 
 @pytest.mark.fast
@@ -336,6 +376,7 @@ def test_equal_explanations_name_nobody():
         (lambda a: a.reshape(-1), "holds the right numbers in the wrong shape"),
         (lambda a: 0 * a, "is 0 everywhere"),
         (lambda a: a, ""),
+        (lambda a: a.astype(np.float32), ""),
         (lambda a: a + 1, ""),
         (lambda a: a[:3], ""),
         (lambda a: None, ""),
@@ -362,7 +403,8 @@ def test_plain_words_follow_the_order_of_the_answers():
 @pytest.mark.fast
 def test_a_number_is_not_said_to_be_off_by_a_factor():
     """Is nothing said of a wrong loss, which always is some factor times the right one?"""
-    assert in_words(1.7, 2.0) == "" and in_words(4.0, 2.0) == "is twice the right answer"
+    assert in_words(1.7, 2.0) == in_words(0, 2.0) == ""
+    assert in_words(4.0, 2.0) == "is twice the right answer"
 
 
 @pytest.mark.fast
@@ -373,6 +415,7 @@ def test_a_wrong_slice_has_words():
     last[:, :, -1] += 1
     border[:, :, [0, -1]] += 1
     assert in_words(last, right) == "is right but for the last entry along axis 2"
+    assert in_words(np.abs(right), np.abs(right)) == in_words(right, right) == ""
     assert in_words(border, right) == "is right inside each image and wrong along its border"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from grading import reference
 from grading.checks import network
-from grading.checks.case import Case, check
+from grading.checks.case import Call, Case, Kept, check
 from grading.checks.layer import Drawn, Layer, size
 
 on_notebook = partial(check, notebook="BatchNorm")
@@ -157,7 +158,22 @@ def _layernorm_drawn(rng: np.random.Generator) -> list[Drawn]:
 
 @on_notebook(2)
 def layernorm_forward(rng: np.random.Generator) -> list[Case]:
-    return [LAYERNORM.forward_case(drawn) for drawn in _layernorm_drawn(rng)]
+    cases = [LAYERNORM.forward_case(drawn) for drawn in _layernorm_drawn(rng)]
+    return [*cases, _two_batches(rng)]
+
+
+def _two_batches(rng: np.random.Generator) -> Case:
+    """A network hands in one ln_param with every batch, whatever the batch's size."""
+    first = Call(
+        "layers:layernorm_forward",
+        (*_inputs(rng, 5, 7).values(), {}),
+        returns=("first", "cache"),
+        keep=("first", "cache", "ln_param"),
+        echo={"ln_param": 3},
+    )
+    label, inputs = "a second batch of another size", _inputs(rng, 3, 7)
+    case = LAYERNORM.forward_case(Drawn(label, inputs, {}, (Kept("ln_param"),), edge=True))
+    return replace(case, calls=[first, *case.calls])
 
 
 @on_notebook(3, forward="layernorm_forward")

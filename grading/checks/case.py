@@ -27,7 +27,7 @@ class Call:
     `function` is "module:name" below `cs231n`, or ".method" / ".attribute" of the kept value
     `of`. `returns` names what comes back, in order; names in `keep` stay there and are passed to
     later calls as `Kept(name)`. `echo` maps a name to the position of an argument that the call
-    may change, and that comes back after it.
+    may change, and that comes back (or is kept) after it.
     """
 
     function: str
@@ -65,11 +65,15 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Law:
-    """A property of the answers: `broken(answers)` returns what is wrong in words, or ''."""
+    """A property of the answers: `broken(answers)` returns what is wrong in words, or ''.
+
+    `of` names the one answer that it is about, if it is to be asked where a later call raised.
+    """
 
     label: str
     broken: Callable[[Mapping[str, Any]], str]
     weight: float = 1.0
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,8 @@ class Check:
     `exercises` are the functions and classes that it grades. `parts` are other exercises that
     they call: where one of those fails a check of its own, this check is judged again with right
     ones in their place, so that one mistake costs once. `forward` is the check of the forward
-    whose backward this is. `procedure(check, subject, entropy)` takes the place of cases where
-    they cannot say it.
+    whose backward this is, or of the block that this network is made of. `procedure(check,
+    subject, entropy)` takes the place of cases where they cannot say it.
     """
 
     name: str

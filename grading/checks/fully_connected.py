@@ -89,7 +89,7 @@ def _softmax_case(
             return "dx is no array of the scores' shape"
         worst = np.abs(dx.astype(np.float64).sum(axis=1)).max()
         # The same shift of a row's scores changes no probability, so each row of dx sums to 0.
-        limit = 1e-6 if scores.dtype == np.float32 else 1e-12
+        limit = 1e-6 if dx.dtype == np.float32 else 1e-12 * max(1, np.abs(scores).max() / 100)
         return "" if worst <= limit else "the rows of dx do not sum to 0"
 
     return Case(
@@ -111,6 +111,9 @@ def softmax_loss(rng: np.random.Generator) -> list[Case]:
     N, C = size(rng, 4, 7), size(rng, 8, 11)
     scores, y = rng.normal(scale=3, size=(N, C)), rng.integers(0, C, size=N)
     huge = 1e4 + rng.normal(scale=10, size=(N, C))
+    huge[0, y[0]] -= 40  # a small probability: what is added to it shows
+    # A shift by the least score is too little for the others, whose probability is not yet 0.
+    huge[range(N), (y + 1) % C] = huge.max(axis=1) - 725
     return [
         _softmax_case("scores of usual size", scores, y),
         _softmax_case("three classes", scores[:, :3].copy(), y % 3),

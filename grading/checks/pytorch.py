@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -106,7 +107,7 @@ def _same_state(want: dict[str, tuple[int, ...]], what: str) -> Law:
                 return f"{what}: {name} has shape {tuple(got[name])}; it must have {shape}"
         return ""
 
-    return Law("names and shapes", broken)
+    return Law("names and shapes", broken, of="shapes")
 
 
 def block_shapes(C: int, F: int, stride: int) -> dict[str, tuple[int, ...]]:
@@ -137,7 +138,7 @@ def _block_case(
         Call("tool:forward", (MODULE, x, training), returns=("out",)),
     ]
     law = _same_state(block_shapes(*sizes), "BasicBlock")
-    laws = [Law(law.label, law.broken, weight=0.25)]
+    laws = [replace(law, weight=0.25)]
     want = {"out": out}
     if training:
         dout = rng.normal(size=out.shape)
@@ -158,7 +159,7 @@ def BasicBlock(rng: np.random.Generator) -> list[Case]:
     ]
 
 
-@on_notebook(2)
+@on_notebook(2, forward="BasicBlock")
 def ResNet18(rng: np.random.Generator) -> list[Case]:
     def counted(answers: dict[str, object]) -> str:
         count = sum(int(np.prod(shape)) for shape in answers["parameters"])
@@ -176,7 +177,7 @@ def ResNet18(rng: np.random.Generator) -> list[Case]:
     structure = Case(
         "the network as it is built",
         calls,
-        laws=[_same_state(full, "ResNet18"), Law("parameters", counted)],
+        laws=[_same_state(full, "ResNet18"), Law("parameters", counted, of="parameters")],
     )
     return [structure, *(_resnet_case(rng, mode) for mode in (False, True))]
 
@@ -185,7 +186,7 @@ def _resnet_case(rng: np.random.Generator, training: bool) -> Case:
     """A narrow net's scores, so that the check is quick."""
     width, classes = 4, 6
     state = _draw_state(rng, expected_shapes(width, classes))
-    x = rng.normal(size=(3, 3, 16, 16))
+    x = rng.normal(size=(2, 3, 32, 32))
     scores = reference.value(partial(reference.resnet18, state=state, training=training), [x])
     build = Call(
         f"{RESNET}:ResNet18",

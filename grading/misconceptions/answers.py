@@ -33,7 +33,8 @@ def answer(
             values = value if len(call.returns) > 1 else (value,)
             for name, item in zip(call.returns, values, strict=True):
                 (kept if name in call.keep else answers)[name] = item
-            answers.update({name: args[position] for name, position in call.echo.items()})
+            for name, position in call.echo.items():
+                (kept if name in call.keep else answers)[name] = args[position]
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError, AttributeError):
         return None
     return flat(answers)
@@ -77,6 +78,14 @@ def _drawn(given: Any, like: np.ndarray) -> np.ndarray:
     return found
 
 
+def _as_array(value: Any) -> Any:
+    """A list of numbers as an array: it is of the wrong kind, but it is there."""
+    try:
+        return np.asarray(value) if type(value) in (list, tuple) else value
+    except (TypeError, ValueError):
+        return None
+
+
 def flat(answers: Mapping[str, Any]) -> Flat:
     """Answers by the labels of findings: "dx", "config['velocity']"; numbers and arrays alone.
 
@@ -89,6 +98,7 @@ def flat(answers: Mapping[str, Any]) -> Flat:
             found.update({f"{name}[{key!r}]": item for key, item in value.items()})
         else:
             found[name] = value
+    found = {name: _as_array(value) for name, value in found.items()}
     numeric = (np.ndarray, np.number, int, float)
     return {
         name: value

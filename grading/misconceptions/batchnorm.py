@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from grading import reference
 from grading.misconceptions.bank import known
@@ -19,6 +18,7 @@ from grading.misconceptions.normalized import (
     no_eps,
     no_root,
     norm_form,
+    small_eps,
     summed,
     times,
     unbiased,
@@ -84,9 +84,14 @@ def _not_scaled(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: float) 
     return reference.batchnorm_test(x, 1 + 0 * gamma, 0 * beta, mean, var, eps)
 
 
-def _test_eps_outside(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: float) -> Any:
-    hat = (x - reference.tensor(mean)) / (torch.sqrt(reference.tensor(var)) + eps)
-    return gamma * hat + beta
+def _both_modes(root: Any) -> Any:
+    """The form of batch norm that divides by root(var, eps), in test mode too."""
+
+    def test(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: float) -> Any:
+        hat = (x - reference.tensor(mean)) / root(reference.tensor(var), eps)
+        return gamma * hat + beta
+
+    return batch_form(root=root, test=test)
 
 
 _OUTSIDE = (
@@ -95,12 +100,17 @@ _OUTSIDE = (
 )
 _UNBIASED = "The variance here is the biased one, divided by the number of values, not by one less."
 
+_NO_EPS = (
+    "Epsilon keeps the root from 0 where the variance is: here it is missing, or far smaller than "
+    "that of {}, which is 1e-5 where none is given."
+)
+
 known(
     "batch norm: epsilon outside the root",
     _OUTSIDE,
     FORWARD,
     (
-        batchnorm(batch_form(root=eps_outside, test=_test_eps_outside)),
+        batchnorm(_both_modes(eps_outside)),
         batchnorm(batch_form(root=eps_outside)),  # in training alone
     ),
 )
@@ -125,9 +135,13 @@ known(
 )
 known(
     "batch norm: no epsilon",
-    "Where a feature is the same in every example its variance is 0: epsilon is missing.",
+    _NO_EPS.format("bn_param"),
     FORWARD,
-    batchnorm(batch_form(root=no_eps)),
+    (
+        batchnorm(batch_form(root=no_eps)),
+        batchnorm(_both_modes(no_eps)),
+        batchnorm(_both_modes(small_eps)),
+    ),
 )
 known(
     "batch norm: epsilon always 1e-5",
@@ -139,7 +153,7 @@ known(
     "batch norm: divided by the variance",
     "What is divided by is the standard deviation; the root of the variance is missing.",
     ALL_THREE,
-    batchnorm(batch_form(root=no_root)),
+    (batchnorm(batch_form(root=no_root)), batchnorm(_both_modes(no_root))),
 )
 known(
     "batch norm: over the features of an example",
@@ -354,6 +368,12 @@ known(
     _UNBIASED,
     "layernorm_forward",
     layernorm(norm_form((1,), var=unbiased)),
+)
+known(
+    "layer norm: no epsilon",
+    _NO_EPS.format("ln_param"),
+    "layernorm_forward",
+    (layernorm(norm_form((1,), root=no_eps)), layernorm(norm_form((1,), root=small_eps))),
 )
 known(
     "layer norm: epsilon always 1e-5",

@@ -226,7 +226,7 @@ for _name, _says, _change in (
         lambda found, dout, inputs, stride, pad: (
             reference.gradients(
                 partial(reference.conv, stride=stride, pad=pad),
-                [inputs[0], inputs[1][:, :, ::-1, ::-1], inputs[2]],
+                [inputs[0], inputs[1][:, :, ::-1, ::-1].copy(), inputs[2]],
                 dout,
             )[0].astype(found[0].dtype),
             *found[1:],

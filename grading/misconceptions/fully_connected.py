@@ -173,8 +173,28 @@ def _without_target(scores: Any, y: np.ndarray) -> Any:
     return torch.logsumexp(scores, 1).mean()
 
 
-right = reference.softmax_loss
+def _guarded(guard: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """The loss by the log of a probability that `guard` keeps from 0, with the right gradient."""
 
+    def loss(scores: Any, y: np.ndarray) -> Any:
+        return -torch.log(guard(torch.softmax(scores, 1)[range(len(y)), y])).mean()
+
+    return softmax(loss, right)
+
+
+right = reference.softmax_loss
+_SMALL = (1e-8, 1e-7, 1e-9, 1e-10, 1e-12)
+
+known(
+    "softmax: a number inside the log",
+    "A number that keeps the log from 0 changes the loss. Shift the scores instead: the log of "
+    "a quotient is a difference, in which no log of 0 comes up.",
+    "softmax_loss",
+    (
+        *(_guarded(partial(torch.add, other=small)) for small in _SMALL),
+        *(_guarded(partial(torch.clamp, min=small)) for small in _SMALL),
+    ),
+)
 known(
     "softmax: no shift",
     "exp of a large score is more than a float can hold. A shift of all the scores of an example "

@@ -236,6 +236,13 @@ class LastAlone:
         return super().penalized(p)[-1:]
 
 
+class LastAlonePlain:
+    """L2 on the last layer alone; with a normalisation, that is one of those below."""
+
+    def penalized(self, p: Params) -> list[str]:
+        return super().penalized(p)[0 if self.normalization else -1 :]
+
+
 class NotWithNorm:
     """No gradient of L2 in the layers that are normalised."""
 
@@ -316,7 +323,9 @@ _PENALTIES = {
     ),
 }
 for _name, (_says, _change) in _PENALTIES.items():
-    if _change is not LastAlone:  # with normalisation, it cannot be told from one below
+    if _change is LastAlone:
+        network(_name, _says, PLAIN, LastAlonePlain)
+    else:
         network(_name, _says, ALL_NETS, _change)
     conv_network(_name, _says, _change)
 network(
@@ -334,7 +343,8 @@ network(
 )
 network(
     "L2 left out where there is normalisation",
-    "L2 is on every W, in the layers with a normalisation too.",
+    "L2 is on every W: here it is left out in the layers before the last, which have a "
+    "normalisation.",
     (*NORMED, *DROPPED),
     NotWithNormAtAll,
 )

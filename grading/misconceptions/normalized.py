@@ -65,6 +65,10 @@ def no_root(var: Any, eps: float) -> Any:
     return var + eps
 
 
+def small_eps(var: Any, eps: float) -> Any:
+    return torch.sqrt(var + 1e-8)
+
+
 def fixed_eps(var: Any, eps: float) -> Any:
     return torch.sqrt(var + 1e-5)
 

@@ -177,6 +177,32 @@ known(
     ),
 )
 known(
+    "Nesterov: velocity that is subtracted",
+    "The velocity points where w goes, so it is added to w. One that is subtracted moves w the "
+    "same way when all is yours, and the wrong way when the velocity comes in from outside.",
+    "nesterov",
+    nesterov(
+        lambda w, dw, learning_rate, momentum, velocity: {
+            "next_w": w
+            - (1 + momentum) * (momentum * velocity + learning_rate * dw)
+            + momentum * velocity,
+            "velocity": momentum * velocity + learning_rate * dw,
+        }
+    ),
+)
+known(
+    "Nesterov: learning rate outside the velocity",
+    "The velocity here is a sum of gradients, scaled when it is used. In this course the "
+    "learning rate is in the velocity, so a new rate does not change the steps already taken.",
+    "nesterov",
+    nesterov(
+        lambda w, dw, learning_rate, momentum, velocity: {
+            "next_w": w - learning_rate * (dw + momentum * (momentum * velocity + dw)),
+            "velocity": momentum * velocity + dw,
+        }
+    ),
+)
+known(
     "Nesterov: velocity not written back",
     "The next step needs the velocity of this one: it is never written back.",
     "nesterov",

@@ -19,9 +19,9 @@ def in_words(got: Any, want: Any) -> str:
         return ""
     if got.shape != want.shape:
         return _other_shape(got, want)
-    if not np.isfinite(got).all() or np.allclose(want, 0):
+    if not np.isfinite(got).all() or np.allclose(want, 0) or _near(got, want):
         return ""
-    if not got.any():
+    if not got.any() and got.size > 1:
         return "is 0 everywhere"
     factor = float((got * want).sum() / (want**2).sum())
     if _near(got, factor * want) and abs(factor - 1) > NEAR:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grading.checks import NOTEBOOKS
+from grading.hints import hint
 from grading.overlay import ROOT, TASK_FILES, Found, collect, submission_tree
 from grading.release.markers import CODE_STUB, TEXT_STUB
 from grading.release.written import progress
@@ -17,12 +18,23 @@ from grading.release.written import progress
 CHECKPOINT = "checkpoints/resnet18_cifar10.safetensors"
 IMPORT_SECONDS = 120
 
-# Runs in a tree as the grader sees it: the course's given modules and the student's files.
+WITH_TORCH = ("cs231n.classifiers.pytorch_nets", "cs231n.classifiers.resnet")
+
+# Runs in a tree as the grader sees it: the course's given modules and the student's files, where
+# torch is there for the last two alone, and torchvision for none.
 _IMPORT = """
 import importlib, json, sys, traceback
 sys.path.insert(0, sys.argv[1])
 failed = {}
-for module in sys.argv[2:]:
+blocked = ("torch",)
+with_torch = sys.argv[2].split(",")
+sys.modules.update(torch=None, torchvision=None)
+for module in sorted(sys.argv[3:], key=with_torch.__contains__):
+    if module in with_torch and blocked:
+        anew = (*blocked, *[name for name in sys.modules if name.startswith("cs231n")])
+        for name in anew:
+            sys.modules.pop(name, None)
+        blocked = ()
     try:
         importlib.import_module(module)
     except BaseException as error:
@@ -31,8 +43,8 @@ for module in sys.argv[2:]:
         line = f" (line {inside[-1].lineno} of {inside[-1].filename})" if inside else ""
         if isinstance(error, SyntaxError):
             line = f" (line {error.lineno} of {error.filename})"
-        message = f"{type(error).__name__}: {error.args[0] if error.args else ''}"
-        failed[module] = message + line.replace(sys.argv[1] + "/", "")
+        message = str(error.args[0]) if error.args else ""
+        failed[module] = type(error).__name__, message, line.replace(sys.argv[1] + "/", "")
 print("\\n" + json.dumps(failed))
 """
 
@@ -76,7 +88,7 @@ def import_failures(root: Path) -> list[str]:
     modules = [name.removesuffix(".py").replace("/", ".") for name in TASK_FILES]
     with tempfile.TemporaryDirectory() as folder:
         submission_tree(root, Path(folder))
-        command = [sys.executable, "-I", "-c", _IMPORT, folder, *modules]
+        command = [sys.executable, "-I", "-c", _IMPORT, folder, ",".join(WITH_TORCH), *modules]
         try:
             run = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_SECONDS)
         except subprocess.TimeoutExpired:
@@ -85,7 +97,12 @@ def import_failures(root: Path) -> list[str]:
         failed = json.loads(run.stdout.rstrip().rpartition("\n")[2])
     except ValueError:
         return [f"cs231n: importing it ends Python (exit code {run.returncode})"]
-    return [f"{module}: does not import: {why}" for module, why in failed.items()]
+    return [f"{module}: does not import: {_why(*problem)}" for module, problem in failed.items()]
+
+
+def _why(kind: str, message: str, line: str) -> str:
+    more = hint(kind, message)
+    return f"{': '.join(filter(None, (kind, message)))}{line}{f': {more}' if more else ''}"
 
 
 def _about_files(found: Found) -> list[str]:

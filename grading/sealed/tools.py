@@ -76,22 +76,66 @@ def parameter_shapes(module: Any) -> list[tuple[int, ...]]:
 
 
 def load(module: Any, state: dict[str, np.ndarray]) -> None:
-    """Load arrays into a torch module, in float64 where they are."""
+    """Load arrays into a torch module, in float64 where they are. ValueError, in words, where
+    the module's names or shapes are others."""
     import torch
 
+    own, wanted = state_shapes(module), {key: value.shape for key, value in state.items()}
     if any(value.dtype == np.float64 for value in state.values()):
         module.double()
-    module.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
+    try:
+        module.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
+    except RuntimeError as problem:
+        raise ValueError(_unlike(type(module).__name__, own, wanted) or str(problem)) from None
+
+
+def _unlike(what: str, own: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """How the names and shapes of a module's state differ from the wanted ones, or ''."""
+    extra, missing = ([n for n in a if n not in b] for a, b in ((own, wanted), (wanted, own)))
+    has = f"has {_some(extra)}" if extra else ""
+    lacks = f"lacks {_some(missing)}" if missing else ""
+    if extra or missing:
+        must = "" if missing else ", which must not be there"
+        return f"{what} {' and '.join(filter(None, (has, lacks)))}{must}"
+    for name, shape in wanted.items():
+        if own[name] != shape:
+            return f"{name} of {what} has shape {own[name]}; it must have {shape}"
+    return ""
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+LAYERS = [f"{layer}.{part}" for layer in ("conv1", "conv2", "fc") for part in ("weight", "bias")]
 
 
 def load_in_order(module: Any, arrays: list[np.ndarray]) -> None:
-    """Overwrite a torch module's parameters, one after another."""
+    """Overwrite a torch module's parameters: those of conv1, conv2 and fc where it has these
+    alone, else one after another. ValueError where they do not fit."""
     import torch
 
+    if any(isinstance(p, torch.nn.UninitializedParameter) for p in module.parameters()):
+        with torch.no_grad():  # lazy layers learn their sizes from what comes in
+            module(torch.zeros(1, arrays[0].shape[1], 32, 32))
     module.double()
+    own = dict(module.named_parameters())
+    names = LAYERS if own.keys() == set(LAYERS) else list(own)
+    if len(names) != len(arrays):
+        many = "few" if len(names) < len(arrays) else "many"
+        off = abs(len(names) - len(arrays))
+        which = f"{off} parameter{'s' if off > 1 else ''} too {many}"
+        raise ValueError(f"the network has {which}: {', '.join(names)}")
+    for name, array in zip(names, arrays, strict=True):
+        if tuple(own[name].shape) != array.shape:
+            raise ValueError(
+                f"parameter {name} of the network has shape {tuple(own[name].shape)}; "
+                f"in its place there must be one of {array.shape}"
+            )
     with torch.no_grad():
-        for parameter, array in zip(module.parameters(), arrays, strict=True):
-            parameter.copy_(torch.tensor(array))
+        for name, array in zip(names, arrays, strict=True):
+            own[name].copy_(torch.tensor(array))
 
 
 def forward(module: Any, x: np.ndarray, training: bool) -> np.ndarray:
