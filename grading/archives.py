@@ -72,8 +72,8 @@ def _unzip(archive: zipfile.ZipFile, folder: Path) -> list[Repair]:
         if number >= MAX_FILES:
             reason = f"the archive has more than {MAX_FILES} files"
         elif not reason and member.file_size > left:
-            size, most = f"{member.file_size / 1e6:,.0f} MB", f"{MAX_BYTES / 1e6:.0f} MB"
-            reason = f"it has {size}, and all files together may unpack to {most}"
+            size, most = f"{member.file_size / 1e6:,.1f} MB", f"{MAX_BYTES / 1e6:.0f} MB"
+            reason = f"it has {size}, and with it the archive unpacks to more than {most}"
         if reason:
             repairs.append(Repair(shown(name), f"it was left out: {reason}."))
             if number >= MAX_FILES:

@@ -10,6 +10,7 @@ from grading.release.submission import import_failures
 
 LAYERS = "cs231n/layers.py"
 FC_NET = "cs231n/classifiers/fc_net.py"
+RESNET = "cs231n/classifiers/resnet.py"
 
 
 @pytest.fixture
@@ -72,15 +73,23 @@ def test_old_imports(dropin):
     assert import_failures(dropin.folder) == []  # in a notebook, and before it is handed in
 
 
-@pytest.mark.parametrize("line", ["import torch", "from torchvision import models"])
-def test_torch_in_a_numpy_file_is_told_before_it_is_handed_in(dropin, line):
-    """Is a student warned of torch in layers.py, and told what to do, there and in the grade?"""
-    dropin(LAYERS, (r"import numpy as np\n", f"import numpy as np\n{line}\n"))
+@pytest.mark.parametrize(
+    "file, line, count, check, hint",
+    [
+        (LAYERS, "import torch", 4, "affine_forward", "torch is not there for the NumPy exercises"),
+        (RESNET, "from torchvision import models", 1, "ResNet18", "torchvision is not there"),
+    ],
+)
+def test_an_import_that_the_grader_has_not_is_told_before_it_is_handed_in(
+    dropin, file, line, count, check, hint
+):
+    """Is a student warned of it, and told what to do, there and in the grade?"""
+    dropin(file, (r"\nimport (numpy as np|torch)\n", rf"\nimport \1\n{line}\n"))
     told = import_failures(dropin.folder)
-    assert told[0].startswith("cs231n.layers: does not import") and len(told) == 4
-    outcome = grade(dropin.folder, "affine_forward")["affine_forward"]
+    assert "does not import" in told[0] and len(told) == count
+    outcome = grade(dropin.folder, check)[check]
     for text in (told[0], outcome.summary):
-        assert "torch is not there for the NumPy exercises: remove this import" in text
+        assert hint in text and "remove this import" in text
 
 
 def test_a_cython_fast_layers_is_replaced_by_ours(dropin):

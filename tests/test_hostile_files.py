@@ -104,8 +104,8 @@ def test_a_checkpoint_of_2_gb_is_named_with_its_size(tmp_path):
     assert (tmp_path / "collected" / "ann_hw" / GOOD).is_file()
     said = [preprocessors.line(r) for r in recorded(preprocessors.record(course, "ann"))]
     assert (
-        "`checkpoints/resnet18_cifar10.safetensors`: it was left out: it has 2,000 MB, and all "
-        "files together may unpack to 500 MB."
+        "`checkpoints/resnet18_cifar10.safetensors`: it was left out: it has 2,000.0 MB, and "
+        "with it the archive unpacks to more than 500 MB."
     ) in said
 
 

@@ -604,7 +604,7 @@ def test_points_stay_in_range(points, expected):
         ("Zoe\u0308_hw.zip", "Zo\u00eb"),
         ("o'brien-2_hw-Copy1.zip", "o'brien-2"),
         ("O’Brien+1_hw.zip", "O’Brien_2b_1"),
-        ("a[b]*?{c}_hw.zip", "a_5b_b_5d__2a__3f__7b_c_7d"),
+        ("a[b]*?{c}_hw.zip", "a_5b_b_5d__2a__3f__7b_c_7d_"),
         ("=cmd|x_hw.zip", "_3d_cmd_7c_x"),
         ("jcopy.zip", "jcopy"),
         ("..zip", "unnamed"),
