@@ -89,8 +89,8 @@ def save_history(record, checkpoint):
 
 
 def precision_of(checkpoint):
-    """Return the precision, in words, of the run whose record is beside the checkpoint."""
-    return json.loads(checkpoint.with_suffix(".history.json").read_text())["precision"]
+    """Return the precision of the run whose state is beside the checkpoint."""
+    return _read_state(checkpoint.with_suffix(".state.pt"))["run"]["precision"]
 
 
 def resume(run, model, result, optimizer, checkpoint):
@@ -179,10 +179,10 @@ def replace_file(path, write):
             os.fsync(file.fileno())  # a power cut must not find the new name and not what is in it
         os.replace(part, path)
     except (safetensors.SafetensorError, RuntimeError) as error:  # theirs and torch's full disk
-        free = shutil.disk_usage(part.parent).free
+        free, reason = shutil.disk_usage(part.parent).free, str(error).partition("\n")[0]
         raise OSError(
-            f"{path} cannot be written ({str(error).splitlines()[0]}); its disk has {free:,} bytes "
-            "left. What was there before is unchanged"
+            f"{path} cannot be written ({reason}); its disk has {free:,} bytes left. What was "
+            "there before is unchanged"
         ) from None
     finally:
         part.unlink(missing_ok=True)  # it would keep room on a full disk

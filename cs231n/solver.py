@@ -20,6 +20,7 @@ class Solver:
     - model: has `params`, a dict of arrays, and `loss(X, y)`: the scores (N, C) when y is None,
       else (loss, grads) with a gradient for each parameter
     - data: dict with X_train (N, d_1, ..., d_k), y_train (N,), X_val and y_val
+
     Keywords, with their defaults:
 
     - update_rule ("sgd"): name of a function in cs231n/optim.py
