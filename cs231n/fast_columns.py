@@ -1,7 +1,8 @@
-"""Convolution as one matrix product with whole receptive fields, for images of few channels.
+"""Convolution as one matrix product with whole receptive fields.
 
-The fields are columns of a matrix for each image, and the product is the output as it stands in
-memory. A kernel of 1x1 is a case of this too: its columns are the images.
+For images of few channels, and for windows that overlap by less than half. The fields are columns
+of a matrix for each image, and the product is the output as it stands in memory. A kernel of 1x1 is
+a case of this too: its columns are the images.
 """
 
 import math
