@@ -171,7 +171,7 @@ def _right(
     sample, and the others are as often right as that.
     """
     held = rng.permutation(len(scores))[:HELD_AGAINST]
-    own = twin.scores(drawn.images[held], weights, torch.float32)
+    own = twin.scores(drawn.images[held], weights, pick_precision(torch.device("cpu")))
     moved = AGREES * _unit(own)
     right = (scores.argmax(axis=1) == drawn.labels).astype(np.float64)
     second, first = np.partition(scores, -2, axis=1)[:, -2:].T
