@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from .fast_blocks import copy_rows, scratch
+from .im2col import meeting
 
 
 def forward(blocks, x, w, b, conv_param, out):
@@ -81,7 +82,5 @@ def _add_up(dcols, field, positions, conv_param, dx):
 def _meeting(field, positions, size, stride, pad):
     """For each offset into a field: the positions where it is in the image, and where there."""
     for offset in range(-pad, field - pad):
-        start = -(min(offset, 0) // stride)
-        stop = max(start, min(positions, -(-(size - offset) // stride)))
-        first = start * stride + offset
-        yield slice(start, stop), slice(first, first + (stop - start) * stride, stride)
+        phase, of_x, of_out = meeting(offset, stride, size, positions)
+        yield of_out, slice(of_x.start * stride + phase, of_x.stop * stride + phase, stride)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .fast_blocks import copy_rows, scratch
+from .im2col import meeting
 
 
 def forward(blocks, x, w, b, conv_param, out):
@@ -27,7 +28,7 @@ def forward(blocks, x, w, b, conv_param, out):
         y = scratch("y", (H_out, cols.shape[2], F), out.dtype)
         y[...] = b
         for i, kernel in enumerate(kernels):
-            phase, of_x, of_y = _meeting(i - pad, stride, x.shape[2], H_out)
+            phase, of_x, of_y = meeting(i - pad, stride, x.shape[2], H_out)
             y[of_y] += _product(cols[phase, of_x], kernel)
         out[block] = y.reshape(H_out, -1, W_out, F).transpose(1, 3, 0, 2)
 
@@ -57,7 +58,7 @@ def backward(blocks, dout, x, w, conv_param, dx):
         drows = scratch("dx", rows.shape, np.result_type(dout, w))
         drows[...] = 0
         for i, kernel in enumerate(kernels):
-            phase, of_x, of_y = _meeting(i - pad, stride, H, H_out)
+            phase, of_x, of_y = meeting(i - pad, stride, H, H_out)
             y_cols = cols[of_y].reshape(-1, across * F)
             dw[i] += y_cols.T @ rows[phase, of_x].reshape(-1, stride * C)
             if dx is not None:
@@ -107,14 +108,6 @@ def _product(rows, kernel):
     (h, m, K), F = rows.shape, kernel.shape[1]
     out = scratch("spare", (h * m, F), np.result_type(rows, kernel))
     return np.matmul(rows.reshape(h * m, K), kernel, out=out).reshape(h, m, F)
-
-
-def _meeting(offset, stride, H, H_out):
-    """Where row r of out meets row r * stride + offset of x: (phase, slice) of x, slice of out."""
-    shift, phase = divmod(offset, stride)
-    start = max(0, -shift)
-    stop = max(start, min(H_out, len(range(phase, H, stride)) - shift))
-    return phase, slice(start + shift, stop + shift), slice(start, stop)
 
 
 def _grouped(w, across, stride):

@@ -16,6 +16,18 @@ def output_size(size, field, padding, stride):
     return 1 + (size + 2 * padding - field) // stride
 
 
+def meeting(offset, stride, H, H_out):
+    """Where row r of out meets row r * stride + offset of x, of H_out rows and H rows.
+
+    Returns the phase and a slice, which stand for the rows phase + stride * i of x with i in the
+    slice, and the slice of the rows of out.
+    """
+    shift, phase = divmod(offset, stride)
+    start = max(0, -shift)
+    stop = max(start, min(H_out, len(range(phase, H, stride)) - shift))
+    return phase, slice(start + shift, stop + shift), slice(start, stop)
+
+
 def receptive_fields(x, field, stride, pad):
     """View (N, C, H', W', HH, WW) of x (N, C, H, W) after padding with zeros; field is (HH, WW)."""
     if pad:
