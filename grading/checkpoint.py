@@ -21,7 +21,7 @@ NAMES = ("resnet18_cifar10.safetensors", "resnet18_cifar10.pt", "resnet18_cifar1
 MAX_BYTES = 100_000_000  # the full width takes 45 MB in float32
 MAX_PICKLE = 1_000_000  # bytes of a torch file's structure; ResNet18's has 30,000
 FULL_WIDTH_PARAMETERS = 11_173_962
-NARROW_CEILING = 0.7  # share of the points that a network with fewer parameters can earn
+NARROW_CEILING = 0.7  # share of the points that a network of another width can earn
 
 # Accuracy on the test set, share of the points: none, the pass mark, where the course began, full.
 SCALE = ((0.50, 0.0), (0.70, 0.5), (0.8756, 0.8), (0.92, 1.0))

@@ -42,11 +42,9 @@ def own_forward(
     findings = list(outcome.findings)
     for i, finding in enumerate(findings):
         case = next(case for case in cases if case.label == finding.case)
-        if edges_alone and not finding.edge:
-            continue
-        if not finding.passed and finding.error is not None and case.dtype == "float64":
-            if case.own_forward is None:
-                continue
+        asked = finding.edge or not edges_alone
+        asked = asked and case.own_forward is not None and case.dtype == "float64"
+        if asked and not finding.passed and finding.error is not None:
             if _is_derivative(check, subject, case, finding.label, forward.known):
                 findings[i] = replace(finding, passed=True, message=RIGHT)
     if findings == list(outcome.findings):
@@ -85,9 +83,7 @@ def _in_single(cases: Sequence[Case], findings: Sequence[Finding]) -> list[Findi
     ]
 
 
-def own_block(
-    check: Check, cases: Sequence[Case], outcome: Outcome, points: Points
-) -> Outcome:
+def own_block(check: Check, cases: Sequence[Case], outcome: Outcome, points: Points) -> Outcome:
     """The outcome of a network that is right but for what its block was charged for."""
     findings = [f if f.passed else replace(f, passed=True, message=RIGHT) for f in outcome.findings]
     remark = f"Judged against your own {check.forward}, which is not right yet."

@@ -87,16 +87,15 @@ def _followed(
             remark = f"Judged with the course's {names} in place of yours, which {do} not pass yet."
             outcome = replace(again, remarks=(*again.remarks, remark))
             asked, parts = asked_again, True
-    wrong = earlier[check.forward] if check.forward in culprits else None
-    if not outcome.passed and wrong and follow.where_wrong(wrong):
+    forward = earlier.get(check.forward or "")
+    if not outcome.passed and forward and follow.where_wrong(forward):
         in_its_form = [case for case, _ in asked]
-        outcome = follow.own_forward(check, subject, in_its_form, outcome, wrong, points)
+        outcome = follow.own_forward(check, subject, in_its_form, outcome, forward, points)
         if not outcome.passed:  # what is left may be another mistake than what came first
             said = summary(check, outcome.findings, [reply for _, reply in asked])
             outcome = replace(outcome, summary=said)
     if outcome.passed:
         return outcome
-    forward = earlier.get(check.forward or "")
 
     def ask_again() -> diagnosis.Diagnosis:
         again, asked = _judged(check, subject, draw(check, entropy, again=True), parts)

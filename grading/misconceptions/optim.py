@@ -91,18 +91,24 @@ known(
     "sgd_momentum",
     momentum(_with_velocity(lambda v, dw, rate, mu: rate * dw - mu * v, sign=-1)),
 )
-known(
-    "momentum: velocity that is subtracted",
+_SUBTRACTED = (
     "The velocity points where w goes, so it is added to w. Subtracting it gives the same path "
     "only while your own function also wrote the velocity; with a velocity that is passed in, w "
-    "moves the wrong way.",
+    "moves the wrong way."
+)
+known(
+    "momentum: velocity that is subtracted",
+    _SUBTRACTED,
     "sgd_momentum",
     momentum(_with_velocity(lambda v, dw, rate, mu: mu * v + rate * dw, sign=-1)),
 )
+_RATE_OUTSIDE = (
+    "The velocity here is a sum of gradients, scaled when it is used. In this course the "
+    "learning rate is in the velocity, so a new rate does not change the steps already taken."
+)
 known(
     "momentum: learning rate outside the velocity",
-    "The velocity here is a sum of gradients, scaled when it is used. In this course the "
-    "learning rate is in the velocity, so a new rate does not change the steps already taken.",
+    _RATE_OUTSIDE,
     "sgd_momentum",
     momentum(_rate_outside),
 )
@@ -178,8 +184,7 @@ known(
 )
 known(
     "Nesterov: velocity that is subtracted",
-    "The velocity points where w goes, so it is added to w. One that is subtracted moves w the "
-    "same way when all is yours, and the wrong way when the velocity comes in from outside.",
+    _SUBTRACTED,
     "nesterov",
     nesterov(
         lambda w, dw, learning_rate, momentum, velocity: {
@@ -192,8 +197,7 @@ known(
 )
 known(
     "Nesterov: learning rate outside the velocity",
-    "The velocity here is a sum of gradients, scaled when it is used. In this course the "
-    "learning rate is in the velocity, so a new rate does not change the steps already taken.",
+    _RATE_OUTSIDE,
     "nesterov",
     nesterov(
         lambda w, dw, learning_rate, momentum, velocity: {
