@@ -61,7 +61,10 @@ def _seed_ignored(rng: np.random.RandomState, shape: tuple[int, ...], p: float) 
 
 
 def _one_row(rng: np.random.RandomState, shape: tuple[int, ...], p: float) -> np.ndarray:
-    return np.broadcast_to(right_mask(rng, shape[1:], p), shape)
+    row = right_mask(rng, shape[1:], p)
+    while row.size > 1 and (row.all() or not row.any()):  # once in thousands: no mask to be seen
+        row = right_mask(rng, shape[1:], p)
+    return np.broadcast_to(row, shape)
 
 
 def _drawn(case: Case, answers: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]] | None:
