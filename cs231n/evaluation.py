@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 
 import torch
+from torch.fx.experimental.optimization import fuse
 
 from cs231n.hardware import autocast, keep_freed_memory, pick_precision, pick_winograd
 from cs231n.images import normalize, to_tensor
@@ -19,6 +20,8 @@ def predict_scores(model, images, batch_size=500, flip=False, precision=None):
     device = next(model.parameters()).device
     keep_freed_memory()
     model.eval()
+    if len(images) > batch_size:
+        model = folded(model, images)
     precision = precision or pick_precision(device)
     by_tiles = pick_winograd(device, precision, backward=False)
     scores = []
@@ -30,6 +33,27 @@ def predict_scores(model, images, batch_size=500, flip=False, precision=None):
                 out = (out + model(x.flip(3)).float()) / 2
             scores.append(out.cpu())
     return torch.cat(scores).numpy()
+
+
+def folded(model, images):
+    """Return a network that answers as `model` does in eval mode, with fewer passes over memory.
+
+    With running averages a batch norm is a scale and a shift of each channel, and those can be
+    part of the weights and the bias of the convolution before it (Jacob et al., 1712.05877,
+    section 3.2). Which that is, is read off the model's code. Where it cannot be, or the result
+    answers the first of `images`, uint8 (N, H, W, 3), otherwise than the model, as where one
+    convolution stands before two norms, `model` itself is returned.
+    """
+    device = next(model.parameters()).device
+    x = normalize(to_tensor(images[:8]).to(device))
+    try:
+        with torch.no_grad():
+            fast = fuse(model.eval())
+            wanted = model(x)
+            alike = (fast(x) - wanted).norm() <= 0.01 * wanted.norm()
+    except Exception:  # of code that decides by its input, which cannot be read without running it
+        return model
+    return fast if alike else model
 
 
 def accuracy(model, images, labels, batch_size=500, flip=False, precision=None):

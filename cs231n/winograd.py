@@ -25,12 +25,12 @@ BB, AA, GG = (torch.kron(matrix, matrix) for matrix in (B, A, G))
 class Convolution(torch.autograd.Function):
     """Convolve x (N, C, H, W) with w (K, C, 3, 3), stride 1, padding 1; H and W are even.
 
-    Names in both directions: h, v tiles down and across; V and M, (16, tiles, C or K), the
-    transformed input and output; U (16, K, C) the transformed filters.
+    `bias` is (K,) or None. Names in both directions: h, v tiles down and across; V and M, (16,
+    tiles, C or K), the transformed input and output; U (16, K, C) the transformed filters.
     """
 
     @staticmethod
-    def forward(ctx, x, w):
+    def forward(ctx, x, w, bias):
         (N, C, H, W), K, h, v = x.shape, len(w), x.shape[2] // 2, x.shape[3] // 2
         padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))  # (N, H + 2, W + 2, C)
         image, row, column, _ = padded.stride()
@@ -39,6 +39,8 @@ class Convolution(torch.autograd.Function):
         V = (BB.to(x.dtype) @ tiles).view(16, -1, C)
         U = (GG.to(x.dtype) @ w.permute(2, 3, 0, 1).reshape(9, -1)).view(16, K, C)
         M = torch.bmm(V, U.transpose(1, 2))
+        if bias is not None:
+            M[5] += bias  # entry (1, 1), which all four outputs have once: A has ones there
         Y = (AA.to(x.dtype) @ M.view(16, -1)).view(2, 2, N, h, v, K)
         ctx.save_for_backward(V, U)
         return Y.permute(2, 3, 0, 4, 1, 5).reshape(N, H, W, K).permute(0, 3, 1, 2)
@@ -58,7 +60,7 @@ class Convolution(torch.autograd.Function):
         for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
             padded[:, i : i + h, :, j : j + v] += tiles[i, :, j].permute(2, 3, 0, 4, 1, 5)
         dx = padded.view(N, H + 2, W + 2, C)[:, 1:-1, 1:-1]
-        return dx.permute(0, 3, 1, 2), dw
+        return dx.permute(0, 3, 1, 2), dw, dout.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
 
 
 class Winograd(TorchFunctionMode):
@@ -87,5 +89,4 @@ def _convolve(input, weight, bias=None, *_, **__):
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
         input, weight = input.to(dtype), weight.to(dtype)
-    out = Convolution.apply(input, weight)
-    return out if bias is None else out + bias.to(out.dtype).view(1, -1, 1, 1)
+    return Convolution.apply(input, weight, bias)

@@ -13,17 +13,18 @@ pytestmark = pytest.mark.fast
 
 @pytest.mark.parametrize("shape", [(2, 3, 6, 8), (1, 1, 2, 2), (3, 5, 4, 2)])
 def test_same_numbers(shape):
-    """Are output, dx and dw those of torch, in float64, for sizes that differ in every way?"""
+    """Are output, dx, dw and db torch's, in float64, for sizes that differ in every way?"""
     torch.manual_seed(0)
     x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     w = torch.randn(4, shape[1], 3, 3, dtype=torch.float64, requires_grad=True)
-    ours, theirs = Convolution.apply(x, w), F.conv2d(x, w, padding=1)
+    b = torch.randn(4, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(Convolution.apply(x, w, None), F.conv2d(x, w, padding=1))
+    ours, theirs = Convolution.apply(x, w, b), F.conv2d(x, w, b, padding=1)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
     dout = torch.randn_like(theirs)
-    for a, b in zip(
-        *(torch.autograd.grad(out, (x, w), dout) for out in (ours, theirs)), strict=True
-    ):
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-11)
+    found, wanted = (torch.autograd.grad(out, (x, w, b), dout) for out in (ours, theirs))
+    for ours, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
 
 
 def test_bfloat16_is_close():
