@@ -249,10 +249,11 @@ def main():
     wanted = [name for name in names if name in HONEST | DISHONEST]
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), enter, (sys.path[0],)) as pool:
         list(pool.map(partial(trained, folder=folder), wanted))
-    for name in names if not arguments.train else ():
-        if arguments.rounding:
+    if arguments.rounding:
+        for name in wanted:
             print(rounding(name, folder), flush=True)
-        else:
+    elif not arguments.train:
+        for name in names:
             print(graded(name, folder, arguments.entropy), flush=True)
             if name == "look-up":
                 print(graded(name, folder, arguments.entropy, held=False), flush=True)
