@@ -3,7 +3,6 @@
 from contextlib import nullcontext
 
 import torch
-from torch.fx.experimental.optimization import fuse
 
 from cs231n.hardware import autocast, keep_freed_memory, pick_precision, pick_winograd
 from cs231n.images import normalize, to_tensor
@@ -47,6 +46,8 @@ def folded(model, images):
     device = next(model.parameters()).device
     x = normalize(to_tensor(images[:8]).to(device))
     try:
+        from torch.fx.experimental.optimization import fuse  # may be gone in another torch
+
         with torch.no_grad():
             fast = fuse(model.eval())
             wanted = model(x)

@@ -5,8 +5,9 @@ way runs in a process of its own, in turn, and the ratio is taken within a round
 up, then the median of the steps. Ways: `plain` is a loop as tutorials write it, in float32;
 `memory` adds that freed memory is kept; `channels` adds channels-last, and is what the trainer does
 on a processor without fast bfloat16; `bfloat16` adds mixed precision, and is left out on such a
-processor; `trainer` is the trainer's step, with Winograd's convolutions where this machine gains by
-them; `progressive` is the mean over a run of it that has smaller images first.
+processor; `compiled` adds `torch.compile`, and is left out where there is no C++ compiler; `trainer`
+is the trainer's step, with Winograd's convolutions where this machine gains by them, and without
+`torch.compile`; `progressive` is the mean over a run of it that has smaller images first.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from functools import partial
 
 from tests.bench import Figure
 
-WAYS = ("plain", "memory", "channels", "bfloat16", "trainer", "progressive")
+WAYS = ("plain", "memory", "channels", "bfloat16", "compiled", "trainer", "progressive")
 WIDTH, BATCH = 64, 128
 
 
@@ -29,6 +30,7 @@ def figures(short):
     options = {"width": 16, "steps": 3} if short else {"width": WIDTH, "steps": 6}
     has_bfloat16 = _has_bfloat16()
     left_out = {"bfloat16": not has_bfloat16, "progressive": short}
+    left_out["compiled"] = short or not _has_compiler()
     ways = [way for way in WAYS if not left_out.get(way)]
     found = [{way: _measure(way, **options) for way in ways} for _ in range(rounds)]
     wanted = {"trainer": 4.0 if has_bfloat16 and not short else None}
@@ -56,6 +58,16 @@ def _has_bfloat16():
     from cs231n.hardware import pick_precision
 
     return pick_precision(torch.device("cpu")) is torch.bfloat16
+
+
+def _has_compiler():
+    from cs231n.step import compile_model
+
+    try:
+        compile_model(lambda x: x)  # it is compiled where it is called, which it is not
+    except OSError:
+        return False
+    return True
 
 
 def _figure(name, values, unit, text, target=None):
@@ -100,8 +112,9 @@ def _speed(way, width, steps):
 
     def ours(part=1.0):
         x = training.shrink(training.normalize(training.augment(images)), round(32 * part))
-        training.take_step(model, optimizer, x, labels, 0.1, precision, winograd)
+        training.take_step(forward, optimizer, x, labels, 0.1, precision, winograd)
 
+    forward = training.compile_model(model) if way == "compiled" else model
     many = images.permute(0, 2, 3, 1).repeat(79, 1, 1, 1)[:10_000].contiguous().numpy()
     precision = torch.float32 if way == "channels" else hardware.pick_precision(device)
     winograd = way in ("trainer", "progressive") and hardware.pick_winograd(device, precision)
