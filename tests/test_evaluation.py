@@ -1,5 +1,7 @@
 """What a network says of images: the same, whichever way it is asked."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -73,6 +75,13 @@ def test_batch_norms_become_part_of_convolutions():
 def test_a_network_that_cannot_be_folded_is_asked_as_it_is(kind):
     """Is a convolution before two norms, or code that cannot be read, left alone?"""
     net = trained(kind())
+    assert evaluation.folded(net, IMAGES) is net
+
+
+def test_a_torch_that_cannot_fold_is_enough(monkeypatch):
+    """Is the network asked as it is where torch's experimental module is gone?"""
+    monkeypatch.setitem(sys.modules, "torch.fx.experimental.optimization", None)
+    net = trained(ResNet18(width=8))
     assert evaluation.folded(net, IMAGES) is net
 
 

@@ -5,9 +5,9 @@ way runs in a process of its own, in turn, and the ratio is taken within a round
 up, then the median of the steps. Ways: `plain` is a loop as tutorials write it, in float32;
 `memory` adds that freed memory is kept; `channels` adds channels-last, and is what the trainer does
 on a processor without fast bfloat16; `bfloat16` adds mixed precision, and is left out on such a
-processor; `compiled` adds `torch.compile`, and is left out where there is no C++ compiler; `trainer`
-is the trainer's step, with Winograd's convolutions where this machine gains by them, and without
-`torch.compile`; `progressive` is the mean over a run of it that has smaller images first.
+processor; `compiled` adds `torch.compile`, and is left out where there is no C++ compiler;
+`trainer` is the trainer's step, not compiled, with Winograd's convolutions where this machine gains
+by them; `progressive` is the mean over a run of it that has smaller images first.
 """
 
 import argparse
