@@ -172,8 +172,8 @@ plt.show()
 #
 # The cell below sends badly scaled features through your layer, with $\gamma = 1$, $\beta = 0$.
 # Every mean should be 0. Every standard deviation should be 1 less about
-# $\epsilon / (2\sigma^2)$, which is 0.9994 for the first feature ($\sigma = 0.1$) and 1.0000 for
-# the others.
+# $\epsilon / (2\sigma^2)$, which is 0.9994 for the first feature (drawn with $\sigma = 0.1$, it has
+# 0.0951) and 1.0000 for the others.
 
 # %%
 rng = np.random.default_rng(231)

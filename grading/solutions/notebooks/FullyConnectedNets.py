@@ -1062,14 +1062,12 @@ plt.show()
 #   with what it cached on the way forward.
 # - Check gradients with centred differences, in float64, with a random upstream gradient. And check
 #   values too: a wrong forward pass can have a right gradient.
-# - ReLU makes the network non-linear without saturating for positive inputs. A unit whose input is
-#   negative for all images gets no gradient. A leaky ReLU keeps a small one.
+# - ReLU makes the network non-linear without saturating for positive inputs.
 # - First weights that are too small make signals and gradients vanish, too large ones make them
 #   explode. $\sigma = \sqrt{2 / D}$ is the balance for ReLU. The deeper the net, the narrower the
 #   range that works.
 # - Momentum goes through ravines and past saddle points faster than SGD. AdaGrad, RMSProp and Adam
-#   give each weight its own step size. AdaGrad's steps only ever shrink. Adam combines momentum
-#   with RMSProp and corrects both for their start at zero.
+#   give each weight its own step size. Adam combines momentum with RMSProp.
 # - With momentum, a small gradient alone is no reason to stop.
 # - Overfit a few images first. Choose by the validation set. Use the test set once.
 #

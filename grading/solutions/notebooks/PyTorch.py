@@ -174,7 +174,7 @@ check("convnet_sequential")
 #
 # ```python
 # loss = F.cross_entropy(model(x), y)   # softmax and cross-entropy in one, as your softmax_loss
-# optimizer.zero_grad()                 # gradients add up otherwise
+# optimizer.zero_grad()                 # question 1 asks why
 # loss.backward()
 # optimizer.step()
 # ```
