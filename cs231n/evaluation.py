@@ -39,9 +39,9 @@ def folded(model, images):
 
     With running averages a batch norm is a scale and a shift of each channel, and those can be
     part of the weights and the bias of the convolution before it (Jacob et al., 1712.05877,
-    section 3.2). Which that is, is read off the model's code. Where it cannot be, or the result
-    answers the first of `images`, uint8 (N, H, W, 3), otherwise than the model, as where one
-    convolution stands before two norms, `model` itself is returned.
+    section 3.2). Which that is, is read off the model's code. Where it cannot be, or scores of the
+    first of `images`, uint8 (N, H, W, 3), differ by a thousandth, as where one convolution stands
+    before two norms, or the model's own do, `model` itself is returned.
     """
     device = next(model.parameters()).device
     x = normalize(to_tensor(images[:8]).to(device))
@@ -51,7 +51,8 @@ def folded(model, images):
         with torch.no_grad():
             fast = fuse(model.eval())
             wanted = model(x)
-            alike = (fast(x) - wanted).norm() <= 0.01 * wanted.norm()
+            alike = torch.equal(model(x), wanted)  # chance would be part of the copy
+            alike = alike and (fast(x) - wanted).norm() <= 0.001 * wanted.norm()
     except Exception:  # of code that decides by its input, which cannot be read without running it
         return model
     return fast if alike else model

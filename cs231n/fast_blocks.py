@@ -17,6 +17,7 @@ from threadpoolctl import ThreadpoolController
 BLOCK_BYTES = 3 << 19
 KEPT_BYTES = 4 * BLOCK_BYTES
 _kept = threading.local()
+_turn = threading.Lock()  # BLAS's threads are put back by whoever took them
 
 
 def in_blocks(work, N, bytes_per_image):
@@ -32,7 +33,7 @@ def in_blocks(work, N, bytes_per_image):
         return [work(blocks)]
     # The threads take the next block each from the same iterator. One BLAS thread in each of
     # ours: BLAS's own would fight over the cores with them.
-    with _blas().limit(limits=1, user_api="blas"):
+    with _turn, _blas().limit(limits=1, user_api="blas"):
         working = [_threads(cores).submit(work, blocks) for _ in range(min(cores, count))]
         return [thread.result() for thread in working]
 

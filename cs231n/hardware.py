@@ -46,6 +46,8 @@ def pick_layout(model, device):
 
 
 @functools.cache
+@torch.inference_mode(False)  # whatever is on where it is asked, a backward is measured
+@torch.enable_grad()
 def pick_precision(device):
     """Return bfloat16 if a convolution and its backward run faster in it by 1.2, else float32.
 
@@ -70,6 +72,8 @@ def pick_precision(device):
 
 
 @functools.cache
+@torch.inference_mode(False)
+@torch.enable_grad()
 def pick_winograd(device, precision, backward=True):
     """Return whether a convolution of 256 channels, with its backward or without, is faster by
     `cs231n.winograd`, measured."""

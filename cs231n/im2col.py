@@ -9,8 +9,11 @@ def output_size(size, field, padding, stride):
 
     Raises ValueError when the field does not fit.
     """
-    if stride < 1 or padding < 0:
-        raise ValueError(f"stride must be at least 1 and pad at least 0: {stride}, {padding}")
+    if field < 1 or stride < 1 or padding < 0:
+        raise ValueError(
+            "window and stride must be at least 1 and pad at least 0, but are "
+            f"{field}, {stride} and {padding}"
+        )
     if field > size + 2 * padding:
         raise ValueError(f"a window of {field} does not fit in {size} with padding {padding}")
     return 1 + (size + 2 * padding - field) // stride

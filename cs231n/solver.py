@@ -157,9 +157,12 @@ class Solver:
         }
         path = Path(f"{self.checkpoint_name}_epoch_{self.epoch}.pkl")
         part = path.with_name(path.name + ".part")
-        with open(part, "wb") as file:
-            pickle.dump(state, file)
-        os.replace(part, path)
+        try:
+            with open(part, "wb") as file:
+                pickle.dump(state, file)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 class _ProgressBar:

@@ -23,15 +23,16 @@ def pretrained_resnet34(cache=None, patience=20):
     """
     from torchvision.models import ResNet34_Weights, resnet34
 
-    if cache is not None:
-        torch.hub.set_dir(cache)
+    folder = Path(torch.hub.get_dir() if cache is None else cache) / "checkpoints"
     chosen = ResNet34_Weights.IMAGENET1K_V1
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(patience)
     try:
-        return resnet34(weights=chosen)
+        model = resnet34()
+        model.load_state_dict(chosen.get_state_dict(model_dir=folder, check_hash=True))
+        return model
     except Exception as error:  # no network, no room, or a damaged file, in a dozen classes
-        file = f"{torch.hub.get_dir()}/checkpoints/{chosen.url.rpartition('/')[2]}"
+        file = folder / chosen.url.rpartition("/")[2]
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise OSError(
             f"the pretrained weights cannot be had ({reason}); with a network they are fetched to "

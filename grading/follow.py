@@ -83,13 +83,13 @@ def _in_single(cases: Sequence[Case], findings: Sequence[Finding]) -> list[Findi
     ]
 
 
-def own_block(check: Check, cases: Sequence[Case], outcome: Outcome, points: Points) -> Outcome:
+def own_block(check: Check, outcome: Outcome) -> Outcome:
     """The outcome of a network that is right but for what its block was charged for."""
     findings = [f if f.passed else replace(f, passed=True, message=RIGHT) for f in outcome.findings]
     remark = f"Judged against your own {check.forward}, which is not right yet."
     return replace(
         outcome,
-        points=points(check, cases, findings),
+        points=check.points,
         findings=tuple(findings),
         summary=f"Right for your own {check.forward}.",
         remarks=(*outcome.remarks, remark),

@@ -115,7 +115,7 @@ def _followed(
     if forward and set(names) & set(forward.known) and check.torch:
         explained = set().union(*first.matching(names).values())
         if all(f.passed or (f.case, f.label) in explained for f in outcome.findings):
-            return follow.own_block(check, cases, outcome, points)
+            return follow.own_block(check, outcome)
     return replace(
         outcome, diagnosis=said, known=tuple(names), summary=f"{said} {outcome.summary}"
     )

@@ -91,6 +91,16 @@ def test_the_width_fits_the_time(monkeypatch, data, minutes, speeds, width):
     assert f"{plan.expected:.2f}" in str(plan)
 
 
+def test_the_time_that_validation_takes_is_not_trained_in(monkeypatch, data):
+    """Does a plan with as many validation images as others train for as much less?"""
+    monkeypatch.setattr(budget, "images_per_second", lambda *_: (200, 200))
+    even = data | {f"{kind}_val": data[f"{kind}_train"] for kind in "Xy"}
+    alone, both = (
+        budget.make_plan(d, time.monotonic() + 600, widths=[64]) for d in (data, even)
+    )
+    assert both.epochs == pytest.approx(alone.epochs / 2, rel=0.05)
+
+
 def test_a_width_that_takes_too_long_is_not_even_measured(monkeypatch, data):
     """Does a slow machine spend its time on the narrow network, unless the width is insisted on?"""
     measured = []

@@ -54,6 +54,24 @@ class DecidesByItsInput(OneConvolutionTwice):
         return self.fc((out if x.mean() > 0 else -out).mean((2, 3)))
 
 
+class NormsHardlyApart(OneConvolutionTwice):
+    """One convolution before two norms that differ by a hundredth."""
+
+    def __init__(self):
+        super().__init__()
+        self.bn2.weight.data *= 1.01
+        self.conv.requires_grad_(False).weight.zero_()
+        self.conv.weight[:, :, 1, 1] = torch.eye(3)
+
+    def forward(self, x):
+        return self.fc((self.bn1(self.conv(x)) + self.bn2(self.conv(x))).mean((2, 3)))
+
+
+class LeavesItToChance(OneConvolutionTwice):
+    def forward(self, x):
+        return self.fc(self.bn1(self.conv(x)).mean((2, 3))) + 1e-4 * torch.randn(10)
+
+
 class SaysNothing(OneConvolutionTwice):
     def forward(self, x):
         return [x]
@@ -71,10 +89,18 @@ def test_batch_norms_become_part_of_convolutions():
         torch.testing.assert_close(fast(x), net.eval()(x), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", [OneConvolutionTwice, DecidesByItsInput, SaysNothing])
+@pytest.mark.parametrize(
+    "kind", [OneConvolutionTwice, DecidesByItsInput, LeavesItToChance, SaysNothing]
+)
 def test_a_network_that_cannot_be_folded_is_asked_as_it_is(kind):
-    """Is a convolution before two norms, or code that cannot be read, left alone?"""
+    """Is a convolution before two norms, chance, or code that cannot be read, left alone?"""
     net = trained(kind())
+    assert evaluation.folded(net, IMAGES) is net
+
+
+def test_a_small_difference_is_one():
+    """Is a convolution before two norms which are hardly apart left alone as well?"""
+    net = NormsHardlyApart()
     assert evaluation.folded(net, IMAGES) is net
 
 
@@ -94,6 +120,17 @@ def test_scores_do_not_depend_on_batches(kind, flip):
         evaluation.predict_scores(net, IMAGES, batch_size=size, flip=flip) for size in (24, 7)
     )
     np.testing.assert_allclose(several, one, rtol=1e-4, atol=1e-4)
+
+
+def test_several_batches_are_folded_for(monkeypatch):
+    """Does a network that is asked about more than a batch answer with folded norms?"""
+    asked = []
+    folded = evaluation.folded
+    monkeypatch.setattr(evaluation, "folded", lambda *a: asked.append(folded(*a)) or asked[-1])
+    evaluation.predict_scores(trained(ResNet18(width=8)), IMAGES, batch_size=24)
+    assert not asked
+    evaluation.predict_scores(trained(ResNet18(width=8)), IMAGES, batch_size=12)
+    assert len(asked) == 1 and norms(asked[0]) == 0
 
 
 def test_a_submission_is_of_a_folded_network(tmp_path, monkeypatch):

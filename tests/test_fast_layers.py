@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import threading
+import time
 import tracemalloc
 from unittest import mock
 
@@ -311,3 +312,29 @@ def test_im2col(case):
     back = col2im_indices(other, x.shape, *field, pad, stride)
     assert back.shape == x.shape
     np.testing.assert_allclose(np.sum(back * x), np.sum(cols * other), atol=1e-9)
+
+
+@pytest.mark.skipif(fast_blocks._cores() < 2, reason="one core is one thread")
+def test_threads_that_convolve_at_once_leave_blas_as_it_was():
+    """Has BLAS as many threads after calls that overlapped as before?"""
+    blas = fast_blocks._blas()
+    with blas.limit(limits=2, user_api="blas"):
+        before = [library["num_threads"] for library in blas.info()]
+
+        def convolve():
+            fast_blocks.in_blocks(lambda _: time.sleep(0.1), 64, fast_blocks.BLOCK_BYTES)
+
+        first, second = (threading.Thread(target=convolve) for _ in range(2))
+        first.start()
+        time.sleep(0.05)
+        second.start()
+        first.join()
+        second.join()
+        assert [library["num_threads"] for library in blas.info()] == before
+
+
+def test_a_window_of_nothing_is_refused():
+    """Is a window of 0 rows an error that says what a window must be?"""
+    for pool in (fast_layers.max_pool_forward_fast, fast_layers.max_pool_forward_im2col):
+        with pytest.raises(ValueError, match="window and stride must be at least 1"):
+            pool(np.zeros((1, 1, 4, 4)), {"pool_height": 0, "pool_width": 2, "stride": 2})

@@ -481,6 +481,18 @@ def test_a_class_without_cifar10_is_told_and_graded_anew_with_it(tmp_path, monke
     assert len(keys) == 3
 
 
+def test_what_stands_in_for_a_missing_file_is_part_of_the_key(monkeypatch):
+    """Is a class graded anew when given code in a task file's stub was corrected?"""
+    from grading import overlay, store
+
+    monkeypatch.setattr(overlay, "pristine_stub", lambda name: b"corrected")
+    store.checks_version.cache_clear()
+    corrected = store.checks_version()
+    monkeypatch.undo()
+    store.checks_version.cache_clear()
+    assert store.checks_version() != corrected
+
+
 @slow
 def test_who_has_no_outcome_in_the_gradebook_is_tried_again_and_told(tmp_path, monkeypatch, capsys):
     """Is a submission that changed between grading and the gradebook listed, and not a silent 0;

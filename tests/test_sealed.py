@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -302,6 +303,8 @@ def test_a_check_has_a_deadline_of_its_own(grade):
     slow = Limits(case_seconds=2.0, check_seconds=1.0)
     outcomes = grade(inside="import time; time.sleep(0.6)", limits=slow)
     assert outcomes["relu_forward"].points < 1.0
+    (seconds,) = re.findall(r"no answer within (\S+) seconds", outcomes["relu_forward"].summary)
+    assert float(seconds) < 1.0  # what was left, and not what a case may take
     assert outcomes["relu_forward"].evidence == ("gave no answer before the deadline",)
     assert outcomes["sgd_momentum"].points == 1.0
 
@@ -331,6 +334,44 @@ def test_memory_is_seen_without_control_groups(grade, monkeypatch):
     outcomes = grade(inside=inside, limits=Limits(case_seconds=5.0, memory=100 << 20))
     assert "killed" in outcomes["relu_forward"].summary
     assert outcomes["sgd_momentum"].points == 1.0
+
+
+def test_a_family_is_found_and_its_threads_are_counted():
+    """Are a process's children among those whose memory is added, and is it about right?"""
+    code = "held = b'x' * (50 << 20); import time; print('up', flush=True); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    with child:
+        child.stdout.readline()
+        found = isolation.family(os.getpid())
+        child.kill()
+    assert os.getpid() in found and 50 << 20 < found[child.pid] < 150 << 20
+    assert isolation.family(child.pid) == {}
+
+
+def test_other_programs_of_the_user_are_not_the_students(monkeypatch, solved):
+    """Does the limit on processes, which counts them all without a wall, leave room for them?"""
+    monkeypatch.setattr(isolation, "own_threads", lambda: 1000)
+    numbers = [
+        sandbox.Child._numbers(SimpleNamespace(limits=Limits(), scratch=scratch))[-1]
+        for scratch in (None, "scratch")
+    ]
+    assert numbers == [64, 1064]
+
+
+def test_a_child_that_cannot_be_started_leaves_nothing(solved, monkeypatch, tmp_path):
+    """Are its lines closed and its folders removed?"""
+
+    def fail(*_, **__):
+        raise BlockingIOError("no process is to be had")
+
+    monkeypatch.setattr(sandbox, "Session", fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = os.listdir("/proc/self/fd") if os.path.isdir("/proc") else []
+    for _ in range(3):
+        with pytest.raises(BlockingIOError):
+            sandbox.Child({"cs231n/a.py": b""}, QUICK, "process")
+    assert not before or len(os.listdir("/proc/self/fd")) == len(before)
+    assert list(tmp_path.iterdir()) == []
 
 
 ODD = (

@@ -179,6 +179,7 @@ def test_interrupted_checkpoint(data, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         solver._save_checkpoint()
     assert (tmp_path / "net_epoch_0.pkl").read_bytes() == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["net_epoch_0.pkl"]
 
 
 def test_progress(data, capsys):

@@ -16,7 +16,16 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from cs231n import averaging, distributed, evaluation, hardware, predict, saving, training
+from cs231n import (
+    averaging,
+    distributed,
+    evaluation,
+    hardware,
+    predict,
+    saving,
+    training,
+    winograd,
+)
 from cs231n.averaging import WeightAverage
 from cs231n.classifiers.resnet import ResNet18
 from cs231n.train import main
@@ -176,6 +185,12 @@ def test_the_average_forgets_the_first_weights():
         average.update(model, step)
     assert 900 < average.model.weight.item() < 980  # it remembers 40 steps of 1000
     assert not average.model.weight.requires_grad
+    nn.init.constant_(model.weight, 1.0)
+    average = WeightAverage(model, steps=100_000)  # with a memory of 4,000 steps
+    nn.init.constant_(model.weight, 0.0)
+    for step in range(5, 501, 5):
+        average.update(model, step)
+    assert average.model.weight.item() < 1e-3
 
 
 @pytest.mark.parametrize(
@@ -684,6 +699,49 @@ def test_the_precision_is_one_that_the_cpu_runs():
     x = torch.ones(2, 2)
     with hardware.autocast(device, answer):
         assert (x @ x).dtype == answer
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_precision_is_measured_whatever_mode_is_on(monkeypatch, mode):
+    """Is a backward measured also where gradients are off when it is asked for?"""
+    monkeypatch.setattr(hardware, "time_in_turn", lambda work, ways: {
+        way: work(way) or seconds for way, seconds in zip(ways, (1.2, 0.9), strict=True)
+    })  # fmt: skip
+    hardware.pick_precision.cache_clear()
+    try:
+        with mode():
+            assert hardware.pick_precision(torch.device("cpu")) is torch.bfloat16
+    finally:
+        hardware.pick_precision.cache_clear()
+
+
+@pytest.mark.parametrize("by_tiles", [False, True])
+def test_large_convolutions_are_made_by_tiles_where_that_is_picked(monkeypatch, data, by_tiles):
+    """Are they in a step, and in what is said of images, and only then?"""
+    taken = []
+    apply = winograd.Convolution.apply
+    monkeypatch.setattr(winograd, "CHANNELS", 1)
+    monkeypatch.setattr(winograd.Convolution, "apply", lambda *a: taken.append(1) or apply(*a))
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4096, 2))
+    optimizer = training.make_optimizer(model, 0.9, 0.0)
+    x, y = torch.randn(2, 3, 32, 32), torch.tensor([0, 1])
+    training.take_step(model, optimizer, x, y, 0.0, torch.float32, by_tiles)
+    assert len(taken) == by_tiles
+    monkeypatch.setattr(evaluation, "pick_winograd", lambda *_, **__: by_tiles)
+    training.predict_scores(model, data["X_val"][:4])
+    assert len(taken) == 2 * by_tiles
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """Is what was written sent to the disk before it takes the old file's place?"""
+    done = []
+    for name in ("fsync", "replace"):
+        call = getattr(os, name)
+        monkeypatch.setattr(
+            saving.os, name, lambda *a, name=name, call=call: done.append(name) or call(*a)
+        )
+    saving.replace_file(tmp_path / "w", lambda part: part.write_bytes(b"weights"))
+    assert done == ["fsync", "replace"]
 
 
 def test_curves_are_saved(tmp_path, data):

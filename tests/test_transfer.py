@@ -105,7 +105,6 @@ def cache(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise URLError("no route to host")
 
-    monkeypatch.setattr(torch.hub, "_hub_dir", torch.hub.get_dir())  # put back afterwards
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
     return tmp_path
 
@@ -132,5 +131,7 @@ def test_weights_come_from_the_cache_folder(cache):
     (cache / "checkpoints").mkdir()
     there = resnet.resnet34()
     torch.save(there.state_dict(), cache / "checkpoints" / url.rpartition("/")[2])
+    before = torch.hub.get_dir()
     found = transfer.pretrained_resnet34(cache)
+    assert torch.hub.get_dir() == before
     assert torch.equal(found.layer4[2].conv2.weight, there.layer4[2].conv2.weight)

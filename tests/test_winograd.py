@@ -44,6 +44,33 @@ def test_bfloat16_is_close():
 
 
 @pytest.mark.parametrize(
+    "taken, x, w",
+    [
+        (True, (1, CHANNELS, 4, 6), (CHANNELS, CHANNELS)),
+        (True, (1, CHANNELS, 4, 4), (2 * CHANNELS, CHANNELS)),
+        (False, (1, CHANNELS, 4, 5), (CHANNELS, CHANNELS)),
+        (False, (1, CHANNELS // 2, 4, 4), (CHANNELS, CHANNELS // 2)),
+        (False, (1, CHANNELS, 4, 4), (CHANNELS // 2, CHANNELS)),
+        (False, (CHANNELS, 4, 4), (CHANNELS, CHANNELS)),
+    ],
+)
+def test_which_sizes_fit(taken, x, w):
+    """Are height and width, and both numbers of channels, each looked at, and the device?"""
+    for device in ("cpu", "meta"):
+        sizes = torch.empty(x, device=device), torch.empty(*w, 3, 3, device=device)
+        assert winograd._fits(*sizes, padding=1) == (taken and device == "cpu")
+
+
+def test_a_second_derivative_is_refused():
+    """Is there an error, and not a wrong number?"""
+    x = torch.randn(1, 2, 2, 2, requires_grad=True)
+    out = Convolution.apply(x, torch.randn(2, 2, 3, 3, requires_grad=True), None)
+    (dx,) = torch.autograd.grad(out.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        dx.square().sum().backward()
+
+
+@pytest.mark.parametrize(
     "taken, channels, size, settings",
     [
         (True, CHANNELS, 4, {"padding": 1}),

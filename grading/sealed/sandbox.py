@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import shutil
@@ -101,11 +102,14 @@ class Child:
         request_out, self._requests = os.pipe()
         self._replies, reply_in = os.pipe()
         self.tree, self._written = tree, None
-        self.files = _files(tree) if level == "sealed" else {}
         line = request_out, reply_in
         try:
+            self.files = _files(tree) if level == "sealed" else {}
             self.warm = warm.fork(limits.torch, *line) if self.files else None
             self.process = self.warm or self._started(*line)
+        except BaseException:
+            self._clear()
+            raise
         finally:
             os.close(request_out)
             os.close(reply_in)
@@ -144,8 +148,11 @@ class Child:
         return folder
 
     def _numbers(self) -> list[int]:
-        names = ("address_space", "cpu_seconds", "file_size", "open_files", "processes")
-        return [getattr(self.limits, name) for name in names]
+        limits = self.limits
+        # Without a wall the child is one of the user's own processes, all of which count.
+        processes = limits.processes + (isolation.own_threads() if self.scratch else 0)
+        return [limits.address_space, limits.cpu_seconds, limits.file_size, limits.open_files,
+                processes]  # fmt: skip
 
     def __enter__(self) -> Child:
         deadline = time.monotonic() + self.limits.start_seconds
@@ -172,6 +179,9 @@ class Child:
             return  # its numbers may be those of another child by now
         self._closed = True
         self.process.kill()
+        self._clear()
+
+    def _clear(self) -> None:
         for descriptor in (self._requests, self._replies):
             os.close(descriptor)
         for folder in filter(None, (self.scratch, self._written)):
@@ -219,8 +229,10 @@ class Child:
             yield reply
 
     def _deadline(self, until: float | None) -> float:
-        deadline = time.monotonic() + self.limits.case_seconds
-        return deadline if until is None else min(deadline, until)
+        now = time.monotonic()
+        left = math.inf if until is None else max(0.0, until - now)
+        self._patience = round(min(self.limits.case_seconds, left), 1)
+        return now + min(self.limits.case_seconds, left)
 
     def _send(self, value: Any, deadline: float) -> None:
         data = memoryview(wire.encode(value))
@@ -267,7 +279,7 @@ class Child:
                 raise self._killed()
 
     def _too_slow(self) -> ChildLost:
-        message = too_slow(self.limits.case_seconds)
+        message = too_slow(self._patience)
         return ChildLost(message, "gave no answer before the deadline", hung=True)
 
     def _killed(self) -> ChildLost:

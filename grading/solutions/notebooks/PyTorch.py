@@ -377,9 +377,9 @@ plt.show()
 # # 3. Training
 #
 # `cs231n/training.py` is given, and so is one step of it, `step.py`. Read them, the step first: it
-# is 80 lines, the trainer some 250. What they take from their neighbours is as short: `images.py`
-# (loading, augmentation), `averaging.py`, `saving.py` (files, interruptions), `distributed.py`
-# (several processes).
+# is 80 lines, the trainer some 250. Their neighbours are as short: `images.py` (loading,
+# augmentation), `hardware.py` (device, precision), `averaging.py`, `evaluation.py`, `curves.py`,
+# `saving.py` (files, interruptions), `distributed.py` (several processes).
 
 # %% [markdown]
 # ## 3.1 Fast on what you have
