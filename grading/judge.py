@@ -307,3 +307,14 @@ def built_on(check: Check) -> list[Check]:
         for other in ALL.values()
         if other is not check and (other.name == check.forward or parts & set(other.exercises))
     ]
+
+
+def below(checks: Sequence[Check]) -> list[Check]:
+    """What checks are built on, and what that is built on, without themselves, in order."""
+    found: dict[str, None] = {}
+    waiting = list(checks)
+    while waiting:
+        new = [c for c in built_on(waiting.pop()) if c.name not in found and c not in checks]
+        found.update(dict.fromkeys(check.name for check in new))
+        waiting += new
+    return by_name(list(found)) if found else []

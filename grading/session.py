@@ -47,7 +47,9 @@ def _outcome(wanted: Check, subject: ThisProcess, entropy: int) -> Outcome:
     outcome = judge.run(wanted, subject, entropy, {})
     if outcome.passed:
         return outcome
-    earlier = {c.name: judge.run(c, subject, entropy, {}) for c in judge.built_on(wanted)}
+    earlier: dict[str, Outcome] = {}
+    for below in judge.below([wanted]):
+        earlier[below.name] = judge.run(below, subject, entropy, earlier)
     return judge.run(wanted, subject, entropy, earlier) if earlier else outcome
 
 

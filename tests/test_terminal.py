@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from grading import __main__ as terminal
@@ -53,3 +55,18 @@ def test_all_well(monkeypatch, capsys):
     found = {name: Outcome(name, c.points, c.points, "") for name, c in ALL.items()}
     status, said = run(monkeypatch, capsys, found)
     assert status == 0 and "Next" not in said and "90 of 90 points" in said
+
+
+def test_a_check_that_is_named_is_judged_as_in_a_notebook(solved, tmp_path, monkeypatch, capsys):
+    """Does a network lose no points for a layer that fails a check that was not named?"""
+    shutil.copytree(solved, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "cs231n" / "layers.py"
+    text = path.read_text()
+    assert ".T @ dout  # (D, N)" in text
+    path.write_text(text.replace(".T @ dout  # (D, N)", ".T @ dout / len(dout)  # (D, N)"))
+    arguments = ["grading", "FullyConnectedNet", "--folder", str(tmp_path), "--entropy", "7"]
+    monkeypatch.setattr("sys.argv", arguments)
+    terminal.main()
+    said = capsys.readouterr().out
+    assert "FullyConnectedNet: 5 of 5 points" in said and "affine_backward: " not in said
+    assert "Judged with the course's affine_backward in place of yours" in said
