@@ -27,9 +27,10 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path.cwd(), help="where cs231n/ is")
     parser.add_argument("--entropy", type=int, help="replay the draw of an earlier run")
     chosen = parser.parse_args()
-    unknown = [name for name in chosen.names if name not in ALL]
-    if unknown:
-        parser.error(f"no check is named {', '.join(unknown)}; there are {', '.join(ALL)}")
+    try:
+        judge.by_name(chosen.names)
+    except ValueError as problem:
+        parser.error(str(problem))
     entropy = secrets.randbits(64) if chosen.entropy is None else chosen.entropy
     count = len(chosen.names or ALL)
     with tqdm(total=count, disable=count < 5, unit="check", leave=False) as bar:

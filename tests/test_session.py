@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from grading.overlay import ROOT
+from grading.session import check
 
 SHELL = """
 import sys
@@ -108,3 +109,26 @@ def test_an_error_in_a_helper_is_located_in_the_function_that_was_called_too(not
     line = line_of("layers.relu_backward(", notebook.tree, path)
     own = f"At {path}, line {line}: layers.relu_backward(np.ones(2), np.ones(3))"
     assert f"{own}; in cs231n/layers.py, line " in said
+
+
+def test_a_function_of_a_cell_is_said_not_to_be_checked(notebook):
+    """Is that a note, for a function in a cell alone, and for none that was imported?"""
+    said = notebook(
+        'from cs231n.layers import affine_forward; check("affine_forward")',
+        'def affine_forward(x, w, b):\n    return x, None\n\ncheck("affine_forward")',
+    )
+    note = "The affine_forward that is defined in a cell of this notebook is not what is checked"
+    assert said.count("affine_forward: 1 of 1 points") == 2 and said.count(note) == 1
+
+
+@pytest.mark.fast
+def test_a_check_may_be_named_by_its_function(capsys):
+    """Does the function do in the place of its name, and is the nearest name told for none?"""
+    from cs231n.layers import relu_forward
+
+    assert check(relu_forward, entropy=3) == 1.0
+    with pytest.raises(ValueError, match=r"^no check is named affineforward; did you mean "
+                       r"affine_forward\?$"):  # fmt: skip
+        check("affineforward")
+    with pytest.raises(ValueError, match="no check is named zzz; there are affine_forward, "):
+        check("zzz")

@@ -70,3 +70,11 @@ def test_a_check_that_is_named_is_judged_as_in_a_notebook(solved, tmp_path, monk
     said = capsys.readouterr().out
     assert "FullyConnectedNet: 5 of 5 points" in said and "affine_backward: " not in said
     assert "Judged with the course's affine_backward in place of yours" in said
+
+
+def test_a_name_that_is_nearly_right(monkeypatch, capsys):
+    """Is a check with a slip in its name asked back by the right one?"""
+    monkeypatch.setattr("sys.argv", ["grading", "affin_forward"])
+    with pytest.raises(SystemExit):
+        terminal.main()
+    assert "affin_forward; did you mean affine_forward?" in capsys.readouterr().err
