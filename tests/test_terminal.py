@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from grading import __main__ as terminal
+from grading import report
 from grading.checks import ALL
 from grading.outcome import Outcome
 
@@ -78,3 +79,19 @@ def test_a_name_that_is_nearly_right(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         terminal.main()
     assert "affin_forward; did you mean affine_forward?" in capsys.readouterr().err
+
+
+def test_a_warning_is_not_what_the_code_printed(solved, tmp_path, monkeypatch, capsys):
+    """Is NumPy's warning said to be that, at the student's line, apart from what was printed?"""
+    shutil.copytree(solved, tmp_path, dirs_exist_ok=True)
+    with (tmp_path / "cs231n" / "layers.py").open("a") as file:
+        file.write("\n\ndef relu_forward(x):\n    print('mine')\n    return np.exp(x + 1e4), x\n")
+    monkeypatch.setattr("sys.argv", ["grading", "relu_forward", "--folder", str(tmp_path)])
+    terminal.main()
+    said = capsys.readouterr().out
+    line = len((tmp_path / "cs231n" / "layers.py").read_text().splitlines())
+    warning = f"cs231n/layers.py, line {line}: overflow encountered in exp"
+    assert f"  NumPy warned:\n    {warning}\n  Your code printed:\n    mine\n" in said
+    outcome = Outcome("relu_forward", 0.0, 1.0, "", output=f"NumPy warned: {warning}\n")
+    assert "printed" not in report.html(outcome) and warning in report.html(outcome)
+    assert warning not in report.without_print(report.html(outcome))

@@ -305,6 +305,16 @@ def positional(part: Callable[..., Any], own: Callable[..., Any]) -> Callable[..
     return call
 
 
+def _warned(
+    message: Warning | str, category: type[Warning], path: str, line: int, source: str | None = None
+) -> str:
+    """A warning as a line of the report's own; see `report`."""
+    said = " ".join(str(message).split())
+    place = _short(path) if f"/{PACKAGE}/" in path else os.path.basename(path)
+    who = "NumPy" if category is RuntimeWarning else "Python"
+    return f"{who} warned: {place}, line {line}: {said}\n"
+
+
 class _Output(io.TextIOBase):
     """What the student prints: the first part is kept for the report, the rest is dropped."""
 
@@ -358,6 +368,7 @@ def serve(tree: str, requests: int, replies: int) -> None:
     noted = beside("notes").watch(tree)
     sys.path.insert(0, tree)
     sys.dont_write_bytecode = True
+    warnings.formatwarning = _warned
     line.write({"ready": True})
     while True:
         try:
