@@ -203,7 +203,7 @@ def _place_of(trace: types.TracebackType) -> str:
             source = file.read()
         found = [pair for pair in _together(source) if _alike(code, pair[0])]
         found = found or [pair for pair in _alone(source) if _alike(code, pair[0])]
-    except (OSError, SyntaxError, ValueError):  # the file was changed since
+    except Exception:  # the file was changed since, or is one that nobody can read
         found = []
     found = [pair for pair in found if pair[0].co_firstlineno == code.co_firstlineno] or found
     if len(found) != 1:
@@ -225,6 +225,7 @@ def _short(path: str) -> str:
     return f"{PACKAGE}/{path.replace(os.sep, '/').rpartition(f'/{PACKAGE}/')[2]}"
 
 
+@lru_cache(maxsize=512)  # of whole files, and of functions alone
 def compiled(source: bytes, path: str = "") -> types.CodeType:
     """The code of a file's content. SyntaxError or ValueError where it is not Python."""
     with warnings.catch_warnings():
