@@ -27,9 +27,10 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path.cwd(), help="where cs231n/ is")
     parser.add_argument("--entropy", type=int, help="replay the draw of an earlier run")
     chosen = parser.parse_args()
-    unknown = [name for name in chosen.names if name not in ALL]
-    if unknown:
-        parser.error(f"no check is named {', '.join(unknown)}; there are {', '.join(ALL)}")
+    try:
+        judge.by_name(chosen.names)
+    except ValueError as problem:
+        parser.error(str(problem))
     entropy = secrets.randbits(64) if chosen.entropy is None else chosen.entropy
     count = len(chosen.names or ALL)
     with tqdm(total=count, disable=count < 5, unit="check", leave=False) as bar:
@@ -38,7 +39,7 @@ def main() -> int:
             bar.set_description(name)
             bar.update()
 
-        outcomes = _outcomes(chosen.folder, chosen.names, entropy, progress)
+        outcomes = _followed(chosen.folder, chosen.names, entropy, progress)
     if chosen.names:
         for outcome in outcomes.values():
             print(report.for_terminal(outcome))
@@ -46,6 +47,18 @@ def main() -> int:
         _table(outcomes)
     print(f"entropy {entropy} (--entropy draws the same inputs again)")
     return 0 if all(outcome.passed for outcome in outcomes.values()) else 1
+
+
+def _followed(
+    folder: Path, names: list[str], entropy: int, progress: Callable[[str], None]
+) -> dict[str, Outcome]:
+    """As in a notebook: where a check that is named fails, with what it builds on checked too."""
+    outcomes = _outcomes(folder, names, entropy, progress)
+    failed = [ALL[name] for name in names if not outcomes[name].passed]
+    below = [check.name for check in judge.below(failed) if check.name not in names]
+    if below:
+        outcomes = _outcomes(folder, [*names, *below], entropy, lambda name: None)
+    return {name: found for name, found in outcomes.items() if name not in below}
 
 
 def _outcomes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -193,10 +194,10 @@ def judge_case(case: Case, reply: Reply) -> tuple[list[Finding], list[str]]:
             case=case.label,
             edge=case.edge,
         )
-        if not finding.passed and finding.shape and _given_back(reply["answers"][label], case):
-            message = f"{label} is one of the inputs, given back as it came"
+        if not finding.passed and finding.shape and _equals_input(reply["answers"][label], case):
+            message = f"{label} equals one of the inputs, entry for entry"
             wanted = kind_wanted(np.shape(right_answers(want)[0]), case.dtype)
-            finding = replace(finding, message=f"{message}; it {wanted} that is computed")
+            finding = replace(finding, message=f"{message}; it {wanted} computed from them")
         findings.append(finding)
         remarks += [f"{FORM} {remark}; both are in use."] if remark else []
     findings += [_judge_law(law, reply, place) for law in case.laws]
@@ -211,8 +212,8 @@ def _judge_law(law: Law, reply: Reply, place: Mapping[str, Any]) -> Finding:
     return Finding(label=law.label, passed=not message, message=message, **place)
 
 
-def _given_back(answer: Any, case: Case) -> bool:
-    """Whether an answer is an input of the case, or one in another shape."""
+def _equals_input(answer: Any, case: Case) -> bool:
+    """Whether an answer has the entries of an input: given back, or computed as x + 0."""
     inputs = [a for call in case.calls for a in call.args if isinstance(a, np.ndarray)]
     flat = np.ravel(answer)
     return any(a.size == flat.size > 1 and np.array_equal(a.ravel(), flat) for a in inputs)
@@ -293,9 +294,11 @@ def failed_itself(check: Check, problem: Exception, entropy: int) -> Outcome:
 
 def by_name(names: Sequence[str] | None) -> list[Check]:
     """Checks by name, in the course's order; all if none is named. ValueError if unknown."""
-    unknown = sorted(set(names or ()) - set(ALL))
-    if unknown:
-        raise ValueError(f"no check is named {', '.join(unknown)}; there are {', '.join(ALL)}")
+    for name in names or ():
+        if name not in ALL:
+            close = difflib.get_close_matches(name, ALL, 1)
+            said = f"did you mean {close[0]}?" if close else f"there are {', '.join(ALL)}"
+            raise ValueError(f"no check is named {name}; {said}")
     return [check for name, check in ALL.items() if not names or name in names]
 
 
@@ -307,3 +310,14 @@ def built_on(check: Check) -> list[Check]:
         for other in ALL.values()
         if other is not check and (other.name == check.forward or parts & set(other.exercises))
     ]
+
+
+def below(checks: Sequence[Check]) -> list[Check]:
+    """What checks are built on, and what that is built on, without themselves, in order."""
+    found: dict[str, None] = {}
+    waiting = list(checks)
+    while waiting:
+        new = [c for c in built_on(waiting.pop()) if c.name not in found and c not in checks]
+        found.update(dict.fromkeys(check.name for check in new))
+        waiting += new
+    return by_name(list(found)) if found else []

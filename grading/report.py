@@ -20,6 +20,7 @@ from grading.outcome import Finding, Outcome
 MAX_TEXT = 1500
 OWN_WORDS = re.compile(r"<samp[^>]*>[^<]*</samp>")  # an exception's, as the student worded it
 SECTION = re.compile(r"See &quot;([^&<>]+)&quot; in notebooks/(\w+)\.ipynb")
+PRINTED = {"NumPy": "NumPy warned:", "Python": "Python warned:", "": "Your code printed:"}
 SHOWN_CASES = 3  # in which the same thing is wrong; the others are counted
 OK, WRONG = "#2f8f46", "#d9484a"  # seen on white and on black
 
@@ -142,9 +143,8 @@ def text(outcome: Outcome, color: bool = False, width: int = 0) -> str:
             lines.append(f"         {_in_words(row.chart)}; 1 to 9: how far off, '.': right")
             lines += [f"         {line}" for line in row.chart]
     lines += [f"  note {clean(remark)}" for remark in outcome.remarks]
-    if outcome.output and not outcome.passed:
-        lines.append("  Your code printed:")
-        lines += [f"    {line}" for line in clean(outcome.output, 600, lines=True).split("\n")[:10]]
+    for heading, said in _printed(outcome):
+        lines += [f"  {heading}", *(f"    {line}" for line in said.split("\n")[:10])]
     held = _held(outcome)
     lines += [f"  {held}"] if held else []
     if width:
@@ -192,10 +192,10 @@ def html(outcome: Outcome) -> str:
         if body else ""
     )  # fmt: skip
     remarks = "".join(f"<div>Note: {_safe(remark)}</div>" for remark in outcome.remarks)
-    printed = ""
-    if outcome.output and not outcome.passed:
-        said = escape_html.escape(clean(outcome.output, 600, lines=True))
-        printed = f'<div>Your code printed:</div><pre style="margin:0.2em 1em">{said}</pre>'
+    printed = "".join(
+        f'<div>{heading}</div><pre style="margin:0.2em 1em">{escape_html.escape(said)}</pre>'
+        for heading, said in _printed(outcome)
+    )
     return (
         f'<div role="group" aria-label="{outcome.check}: {passed}">'
         f'<strong style="color:{OK if outcome.passed else WRONG}">{_sign(outcome.passed)}</strong> '
@@ -206,7 +206,8 @@ def html(outcome: Outcome) -> str:
 
 def without_print(page: str) -> str:
     """A report without what the code printed, which may be the inputs that it was asked with."""
-    return re.sub(r"<div>Your code printed:</div><pre[^>]*>[^<]*</pre>", "", page)
+    headings = "|".join(map(re.escape, PRINTED.values()))
+    return re.sub(rf"<div>({headings})</div><pre[^>]*>[^<]*</pre>", "", page)
 
 
 def without_decimals(text: str) -> str:
@@ -231,6 +232,17 @@ _CELL = "text-align:left;vertical-align:top;padding:0.15em 0.7em;border-bottom:1
 
 def _safe(text: str, longest: int = MAX_TEXT) -> str:
     return escape_html.escape(clean(text, longest))
+
+
+def _printed(outcome: Outcome) -> list[tuple[str, str]]:
+    """What came out of code that failed, below its heading: warnings, and what it printed."""
+    said: dict[str, list[str]] = {heading: [] for heading in PRINTED.values()}
+    if not outcome.passed:
+        for line in clean(outcome.output, 600, lines=True).rstrip("\n").split("\n"):
+            who, warned, rest = line.partition(" warned: ")
+            own = warned and who in PRINTED
+            said[PRINTED[who if own else ""]].append(rest if own else line)
+    return [(heading, "\n".join(lines)) for heading, lines in said.items() if any(lines)]
 
 
 def _held(outcome: Outcome) -> str:

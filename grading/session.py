@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import secrets
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from grading import judge, report, sweep
+from grading.checks import ALL
 from grading.checks.case import Check
 from grading.outcome import Outcome
 from grading.subject import ThisProcess
 
 
-def check(name: str, entropy: int | None = None, plot: bool = False) -> float:
+def check(name: Any, entropy: int | None = None, plot: bool = False) -> float:
     """Run the check `name` on this process's `cs231n`, show what it found, return the points.
 
-    `entropy` replays the draw of an earlier run. With `plot`, the numeric gradient of a layer is
-    drawn over its step beside the gradient of the backward. Raises ValueError for a name that is
-    no check.
+    A function or a class stands for the check of its name. `entropy` replays the draw of an
+    earlier run. With `plot`, the numeric gradient of a layer is drawn over its step beside the
+    gradient of the backward. Raises ValueError for a name that is no check.
     """
+    name = str(getattr(name, "__name__", name))
     outcome = outcome_here(name, entropy)
-    if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:
         from IPython.display import display
 
+        outcome = replace(outcome, remarks=(*outcome.remarks, *_of_cells(name, shell.user_ns)))
         both = {"text/html": report.html(outcome), "text/plain": report.text(outcome)}
         display(both, raw=True)
     else:
@@ -31,6 +38,16 @@ def check(name: str, entropy: int | None = None, plot: bool = False) -> float:
         (wanted,) = judge.by_name([name])
         sweep.draw(wanted, sweep.sweep(wanted, _here(), outcome.entropy or 0))
     return float(outcome.points)
+
+
+def _of_cells(name: str, cells: Mapping[str, Any]) -> list[str]:
+    """What is said of an exercise that was written in a cell: it is not what is checked."""
+    return [
+        f"The {exercise} that is defined in a cell of this notebook is not what is checked: that "
+        "is the one in the folder cs231n."
+        for exercise in ALL[name].exercises
+        if getattr(cells.get(exercise), "__module__", "") == "__main__"
+    ]
 
 
 def outcome_here(name: str, entropy: int | None = None) -> Outcome:
@@ -47,7 +64,9 @@ def _outcome(wanted: Check, subject: ThisProcess, entropy: int) -> Outcome:
     outcome = judge.run(wanted, subject, entropy, {})
     if outcome.passed:
         return outcome
-    earlier = {c.name: judge.run(c, subject, entropy, {}) for c in judge.built_on(wanted)}
+    earlier: dict[str, Outcome] = {}
+    for below in judge.below([wanted]):
+        earlier[below.name] = judge.run(below, subject, entropy, earlier)
     return judge.run(wanted, subject, entropy, earlier) if earlier else outcome
 
 

@@ -599,7 +599,7 @@ BAD = {
     ),
     "an input": (
         lambda dout, cache: (cache[0][:, :], *_grads(dout, cache)[1:]),
-        "dx is one of the inputs, given back as it came; it must be an array of float64",
+        "dx equals one of the inputs, entry for entry; it must be an array of float64",
     ),
     "an exception": (lambda dout, cache: dout @ dout, "ValueError: matmul"),
     "the program's end": (lambda dout, cache: exit(3), "SystemExit: 3"),

@@ -7,6 +7,7 @@ in its own process. Nothing that this file does is trusted by the parent.
 
 from __future__ import annotations
 
+import ast
 import ctypes
 import errno
 import importlib
@@ -16,10 +17,13 @@ import io
 import linecache
 import os
 import sys
+import textwrap
 import time
 import types
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -42,6 +46,7 @@ PACKAGE = "cs231n"
 TOOL_CALLS = {"dropout_of": "dropout_forward"}  # tools that hand their arrays on to a function
 UNWRITTEN = "not written yet"  # what a stub says
 MAX_TEXT = 2000  # characters of a student's output or message that go on
+_Function = tuple[types.CodeType, dict[int, int]]  # and the file's line for each that is another
 
 
 class AnswerError(Exception):
@@ -157,34 +162,119 @@ def describe(problem: BaseException, path: str) -> dict[str, str]:
     """An exception as data: its kind, type, message, and the student's line that it came from."""
     if isinstance(problem, AnswerError):
         return {"kind": "answer", "type": "", "message": str(problem)[:MAX_TEXT], "where": ""}
-    kind = "raised"
-    where, trace = "", problem.__traceback__
-    while trace is not None:
-        where = _place(trace.tb_frame.f_code.co_filename, trace.tb_lineno) or where
-        trace = trace.tb_next
+    kind, places = "raised", _places(problem.__traceback__)
     if isinstance(problem, SyntaxError):  # the line that does not parse, not the import of it
         kind = "import"
-        where = _place(problem.filename or "", problem.lineno or 0) or where
+        places = [_place(problem.filename or "", problem.lineno or 0) or places[-1]]
     try:
         message = problem.msg if isinstance(problem, SyntaxError) else str(problem)
     except Exception:
         message = "(the exception has no readable message)"
     if isinstance(problem, NotImplementedError) and (not message or UNWRITTEN in str(message)):
-        kind = "stub"
+        kind, places = "stub", places[-1:]
     return {
         "kind": kind,
         "type": type(problem).__name__[:100],
         "message": str(message)[:MAX_TEXT],
-        "where": where[:300],
+        "where": "; in ".join(places),
     }
 
 
-def _place(filename: str, line: int) -> str:
-    parts = filename.replace(os.sep, "/").rsplit(f"/{PACKAGE}/", 1)
-    if len(parts) < 2 or not line:
+def _places(trace: types.TracebackType | None) -> list[str]:
+    """The student's line that raised, after that of the function that was called where another
+    one raised: a right layer, or a check of shapes, raises for what it was given."""
+    traces = []
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] == PACKAGE:
+            traces.append(trace)
+        trace = trace.tb_next
+    if not traces:
+        return [""]
+    names = [trace.tb_frame.f_code.co_qualname.partition(".<locals>")[0] for trace in traces]
+    own = traces[len(names) - 1 - names[::-1].index(names[0])]
+    return [_place_of(trace) for trace in dict.fromkeys((own, traces[-1]))]
+
+
+def _place_of(trace: types.TracebackType) -> str:
+    """The line of a frame in the file as it is now, or the function where that cannot be known."""
+    code, path = trace.tb_frame.f_code, str(trace.tb_frame.f_globals.get("__file__"))
+    try:
+        with open(path, "rb") as file:
+            source = file.read()
+        found = [pair for pair in _together(source) if _alike(code, pair[0])]
+        found = found or [pair for pair in _alone(source) if _alike(code, pair[0])]
+    except Exception:  # the file was changed since, or is one that nobody can read
+        found = []
+    found = [pair for pair in found if pair[0].co_firstlineno == code.co_firstlineno] or found
+    if len(found) != 1:
+        return f"{_short(path)}, in {code.co_qualname.partition('.<locals>')[0].split('.')[-1]}"
+    ((other, lines),) = found
+    line = next((n for a, b, n in other.co_lines() if a <= trace.tb_lasti < b), None)
+    return _place(path, lines.get(line, line) or 0)
+
+
+def _place(path: str, line: int) -> str:
+    if f"/{PACKAGE}/" not in path.replace(os.sep, "/") or not line:
         return ""
-    source = linecache.getline(filename, line).strip()
-    return f"{PACKAGE}/{parts[1]}, line {line}: {source}"
+    linecache.checkcache(path)
+    return f"{_short(path)}, line {line}: {linecache.getline(path, line).strip()[:120]}"
+
+
+def _short(path: str) -> str:
+    """A path from the package on."""
+    return f"{PACKAGE}/{path.replace(os.sep, '/').rpartition(f'/{PACKAGE}/')[2]}"
+
+
+@lru_cache(maxsize=512)  # of whole files, and of functions alone
+def compiled(source: bytes, path: str = "") -> types.CodeType:
+    """The code of a file's content. SyntaxError or ValueError where it is not Python."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they were given when it was imported
+        return compile(source, path, "exec", dont_inherit=True)
+
+
+@lru_cache(maxsize=8)
+def _together(source: bytes) -> list[_Function]:
+    """The code of each function of a file."""
+    return [(code, {}) for code in _inside(compiled(source))]
+
+
+@lru_cache(maxsize=8)
+def _alone(source: bytes) -> list[_Function]:
+    """The code of each function as autoreload compiles one that was changed: alone, from its
+    syntax tree, so that lines count from 1 and a statement is on one of them."""
+    found: list[_Function] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            alone = ast.unparse(node)
+            method = "class __autoreload_class__:\n" + textwrap.indent(alone, "    ")
+            for text in (alone, method):
+                (copy,) = ast.parse(text).body
+                copy = copy if text is alone else copy.body[0]
+                lines: dict[int, int] = {}
+                for there, here in zip(ast.walk(copy), ast.walk(node), strict=False):  # outer first
+                    if hasattr(there, "lineno"):
+                        lines.setdefault(there.lineno, here.lineno)
+                found += [(code, lines) for code in _inside(compiled(text.encode()))]
+    return found
+
+
+def _inside(code: types.CodeType) -> Iterator[types.CodeType]:
+    """A code object, and all that are defined in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _inside(constant)
+
+
+def _alike(one: types.CodeType, other: types.CodeType) -> bool:
+    """Whether two code objects do the same, wherever they stand in a file."""
+
+    def said(code: types.CodeType) -> tuple[Any, ...]:
+        constants = [repr(c) for c in code.co_consts if not isinstance(c, types.CodeType)]
+        return code.co_qualname, code.co_code, code.co_names, constants
+
+    return said(one) == said(other)
 
 
 @contextmanager
@@ -214,6 +304,16 @@ def positional(part: Callable[..., Any], own: Callable[..., Any]) -> Callable[..
         return part(*args, **kwargs)
 
     return call
+
+
+def _warned(
+    message: Warning | str, category: type[Warning], path: str, line: int, source: str | None = None
+) -> str:
+    """A warning as a line of the report's own; see `report`."""
+    said = " ".join(str(message).split())
+    place = _short(path) if f"/{PACKAGE}/" in path else os.path.basename(path)
+    who = "NumPy" if category is RuntimeWarning else "Python"
+    return f"{who} warned: {place}, line {line}: {said}\n"
 
 
 class _Output(io.TextIOBase):
@@ -269,6 +369,7 @@ def serve(tree: str, requests: int, replies: int) -> None:
     noted = beside("notes").watch(tree)
     sys.path.insert(0, tree)
     sys.dont_write_bytecode = True
+    warnings.formatwarning = _warned
     line.write({"ready": True})
     while True:
         try:
