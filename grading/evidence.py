@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grading import overlay
+from grading.archives import NOTHING
 from grading.outcome import Outcome
 from grading.repair import NOT_USED, Repair, recorded, shown
 from grading.store import Store, write_atomically
@@ -35,6 +36,7 @@ TELLING = (
     "outside cs231n/",
     "a given module",
     "larger than",
+    NOTHING,
 )
 
 # Convolution and pooling are exercises, and given in another form: who calls that gets points.
