@@ -25,8 +25,9 @@ COPY = re.compile(
     re.IGNORECASE,
 )
 # What Canvas and Moodle put before the name of what was handed in: by whom, and their number.
+# A year has four digits: what has one in its name must not become one student with its like.
 SENT = re.compile(
-    r"([^_]+)(?:_LATE)?_(\d{4,})_\d{4,}_(?!(?:hw|assignment2)\b)|([^_]+)_(\d+)_assignsubmission_"
+    r"([^_]+)(?:_LATE)?_(\d{5,})_\d{5,}_(?!(?:hw|assignment2)\b)|([^_]+)_(\d+)_assignsubmission_"
 )
 UNNAMED = "unnamed"
 # What is said of several archives of one student; their names have the student's name in them.

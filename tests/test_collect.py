@@ -145,7 +145,7 @@ def test_an_archive_in_an_archive(tmp_path, monkeypatch):
         ("Sybil Smith_12345_assignsubmission_file_", "Sybil Smith_12345"),
         ("Sybil Smith_12345_assignsubmission_file_sybil_hw.zip", "Sybil Smith_12345"),
         ("jane_20260101_12345_hw.zip", "jane_20260101_12345"),
-        ("ann_2026_0001_hw.zip", "ann_2026_0001"),
+        ("cs_2026_12345_ann_hw.zip", "cs_2026_12345_ann"),
         ("_hw.zip", "unnamed"),
     ],
 )
