@@ -48,7 +48,7 @@ dist: env ## make the students' archive in build/dist
 	python -m grading.release dist
 doctor: env ## say how well this machine can seal a student's code, and how to do better
 	python -m grading.doctor
-collect: env ## take in the archives of build/course/downloaded
+collect: env ## take in the archives of build/course/downloaded/assignment2/archive
 	python -m grading.classroom collect
 grade: env ## grade what was collected
 	python -m grading.classroom grade

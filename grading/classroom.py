@@ -40,6 +40,7 @@ WITHOUT_IMAGES = {  # by what there is in the place of CIFAR-10
     "missing": f"There is no CIFAR-10 here, so checkpoints get no points. {AFTERWARDS}",
     "a stand-in": f"Checkpoints are tested on the stand-in, not on CIFAR-10. {AFTERWARDS}",
 }
+LISTED = 20  # lines of a list in the terminal
 MANY = 20  # submissions for whose repair it is worth to start processes, which grading needs too
 
 
@@ -106,17 +107,57 @@ def release(course: Path) -> int:
     with alone(course):
         if _anew(course, "generate_assignment"):
             return 1
+    _archives(course).mkdir(parents=True, exist_ok=True)
     print(f"released: {course / 'release' / ASSIGNMENT}")
     return 0
 
 
 def collect(course: Path) -> int:
     """nbgrader's `zip_collect` on `downloaded/assignment2/archive`, repairs included."""
+    from grading.zip_collect import by_student, handed_in
+
+    place = _archives(course)
+    beside = [p for p in handed_in(place.parent) if p.name not in ("archive", "extracted")]
+    beside += [p for p in handed_in(place.parents[1]) if p.name != ASSIGNMENT]
+    if beside:
+        names = _few([repair.shown(path.relative_to(course)) for path in beside], ", ")
+        print(f"not collected, because it is not in {place}: {names}", file=sys.stderr)
+    found = by_student(place)
+    if not found:
+        print(f"there is no archive to collect: put them into {place}", file=sys.stderr)
+        return 1
     with alone(course):  # who grades must not meet half a submission
         if _anew(course, "zip_collect"):
             return 1
     print(f"{len(submissions(course))} submissions collected in {course / 'submitted'}")
+    if lines := _to_look_at(course, found):
+        print("Please look at:\n  " + _few(lines, "\n  "))
     return 0
+
+
+def _archives(course: Path) -> Path:
+    return course / "downloaded" / ASSIGNMENT / "archive"
+
+
+def _to_look_at(course: Path, found: dict[str, list[Path]]) -> list[str]:
+    """Of the archives of each student what an instructor should know before grading."""
+    from grading.preprocessors import record
+    from grading.zip_collect import LOOK, UNNAMED
+
+    lines = []
+    for student, sources in found.items():
+        about = [r.text for r in repair.recorded(record(course, student))]
+        said = [text for text in about if text.startswith(LOOK)]
+        said += ["There is no student's name in the file's."] if student == UNNAMED else []
+        names = _few([repair.shown(path.name) for path in sources], ", ")
+        lines += [f"{repair.shown(student)} ({names}): {text}" for text in said]
+    return lines
+
+
+def _few(lines: list[str], between: str) -> str:
+    """The first LISTED of some lines, and how many there are more."""
+    more = len(lines) - LISTED
+    return between.join([*lines[:LISTED], *([f"and {more} more"] if more > 0 else [])])
 
 
 def grade(course: Path, workers: int | None = None) -> int:
@@ -361,8 +402,7 @@ def demo(course: Path) -> int:
 
 def _demo_steps(course: Path, examples) -> Iterator[tuple]:
     def hand_in() -> int:
-        archive = course / "downloaded" / ASSIGNMENT / "archive"
-        made = examples.write_class(archive, course / "release" / ASSIGNMENT)
+        made = examples.write_class(_archives(course), course / "release" / ASSIGNMENT)
         print("\n".join(f"  {name}: {what}" for name, what in made.items()))
         return 0
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grading import overlay
+from grading.archives import NOTHING
 from grading.outcome import Outcome
-from grading.repair import Repair, recorded, shown
+from grading.repair import NOT_USED, Repair, recorded, shown
 from grading.store import Store, write_atomically
 
 # Of what was repaired or left out, the texts that an instructor may want to know of.
@@ -35,6 +36,7 @@ TELLING = (
     "outside cs231n/",
     "a given module",
     "larger than",
+    NOTHING,
 )
 
 # Convolution and pooling are exercises, and given in another form: who calls that gets points.
@@ -68,7 +70,11 @@ def of_files(student: str, folder: Path, repairs: list[Repair]) -> Iterator[Entr
     """What is odd about the files that were handed in."""
     found = overlay.collect(folder)
     told = [f"{item.path}: {item.text}" if item.path else item.text for item in repairs]
-    told += [f"{item.path}: {item.reason}" for item in found.ignored]
+    told += [
+        f"{item.path}: {item.reason}"
+        for item in found.ignored
+        if f"{item.path}: {NOT_USED} {item.reason}." not in told
+    ]
     for text in dict.fromkeys(told):
         if any(words in text for words in TELLING):
             yield Entry(student, "", text)

@@ -23,6 +23,7 @@ from grading.store import write_atomically
 COLLECTED = (".ipynb", ".py", ".safetensors", ".pt", ".pth")  # endings that are handed in
 SKIPPED = (".ipynb_checkpoints", "__pycache__", "__MACOSX")
 MAX_FILES = 5_000
+NOT_USED = "it was not used:"  # before the reason
 
 
 @dataclass(frozen=True)
@@ -259,8 +260,9 @@ def _place_task_files(keeper: _Keeper) -> list[Repair]:
         text = "it is not in the submission: its checks ran on the unwritten file."
         repairs.append(Repair(name, text))
     for item in found.ignored:
-        if item.path in overlay.TASK_FILES:
-            repairs.append(Repair(shown(item.path), f"it was not used: {shown(item.reason)}."))
+        if item.path in overlay.TASK_FILES or item.reason.startswith("larger than"):
+            text = f"{NOT_USED} {shown(item.reason)}."
+            repairs.append(Repair(shown(item.path), text))
     return repairs
 
 
@@ -279,10 +281,15 @@ def _repair_notebook(keeper: _Keeper, release: Path, released: Path) -> list[Rep
         text = f"it could not be read: {broken}. The released notebook stands in for it"
         try:
             mended = repair_notebook.mend(saved, ours)
-            text += f", with the {len(broken.cells)} cells that could be saved."
+            kept = len(broken.cells)
         except BrokenNotebook:
             mended = repair_notebook.mend({**saved, "cells": []}, ours)
-        text = text if broken.cells else text.rstrip(".") + "; your answers in it are lost to us."
+            kept = 0
+        text += (
+            f", with the {kept} cells that could be saved."
+            if kept
+            else "; your answers in it are lost to us."
+        )
         repairs.append(Repair(release.name, text))
         mended.notes.clear()
         mended.changed = True

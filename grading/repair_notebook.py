@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import nbformat.reader
 
 from grading.outputs import Budget, clean_outputs, joined
 
@@ -70,7 +71,7 @@ def read(path: Path) -> dict[str, Any]:
         raise BrokenNotebook("it is damaged or cut short (not valid JSON)", _rescue(data)) from None
     if isinstance(notebook, dict) and isinstance(notebook.get("worksheets"), list):
         try:
-            notebook = nbformat.convert(nbformat.from_dict(notebook), 4)
+            notebook = nbformat.convert(nbformat.reader.reads(data), 4)  # it joins lists of lines
             notebook["nbformat"] = 3  # where it comes from: `mend` says so, and writes it anew
         except Exception as error:  # whatever an odd old notebook makes the converter raise
             raise BrokenNotebook("it is in an old format that cannot be converted") from error

@@ -429,6 +429,7 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch, capsys):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     (tmp_path / "nbgrader_config.py").touch()
+    (tmp_path / "downloaded" / "assignment2" / "archive" / "ann_hw").mkdir(parents=True)
     monkeypatch.setattr(classroom, "_grade", full)
     monkeypatch.setattr(classroom, "nbgrader", full)
     for verb in ("grade", "collect", "feedback", "release"):

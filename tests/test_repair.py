@@ -16,7 +16,7 @@ import pytest
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from small_course import CHECKS, PNG, archive, source_notebook, student_notebook
 
-from grading import outputs, preprocessors, repair, repair_notebook
+from grading import evidence, outputs, preprocessors, repair, repair_notebook
 from grading.archives import unpack
 from grading.overlay import TASK_FILES
 
@@ -238,6 +238,38 @@ def test_format_3(handed_in, released):
     mend(handed_in, released)
     assert load(handed_in)["nbformat"] == 4
     assert "Because." in json.dumps(load(handed_in))
+
+
+def test_format_3_with_headings_and_lines(handed_in, released):
+    """Is an old notebook converted as it lies on disk, its text in lists of lines?"""
+    old = nbformat.convert(nbformat.read(handed_in / FCN, as_version=4), 3)
+    head = {"cell_type": "heading", "level": 2, "metadata": {}, "source": ["My\n", "title"]}
+    old.worksheets[0].cells.insert(0, nbformat.from_dict(head))
+    text = nbformat.v3.nbjson.writes(old)  # which splits lines
+    assert '"Because."\n' in text
+    (handed_in / FCN).write_text(text)
+    report = mend(handed_in, released)
+    assert any("was converted" in r for r in report)
+    assert not any("could not be read" in r for r in report)
+    assert "## My title" in json.dumps(load(handed_in))
+    assert "Because." in json.dumps(load(handed_in))
+
+
+def test_an_old_notebook_that_cannot_be_converted(handed_in, released):
+    """Is no word said of cells that were saved, where none were?"""
+    (handed_in / FCN).write_text('{"worksheets": [3], "nbformat": 3}')
+    report = "\n".join(mend(handed_in, released))
+    assert "cannot be converted" in report and "lost to us" in report
+    assert "0 cells" not in report
+
+
+def test_a_file_that_is_too_large_is_told(handed_in, released):
+    """Does a student read that a module of their own was too large to be used?"""
+    (handed_in / "cs231n" / "big.py").write_text("#" * 2_000_000)
+    found = repair.repair(handed_in, released, handed_in.parent / "originals")
+    said = ["cs231n/big.py: it was not used: larger than 1 MB."]
+    assert [str(r) for r in found] == said
+    assert [entry.what for entry in evidence.of_files("ann", handed_in, found)] == said
 
 
 def test_huge_output(handed_in, released):

@@ -115,7 +115,9 @@ def _reasons(student: Student) -> list[str]:
         reasons.append("not graded")
     if student.files or any(found.evidence for found in student.found.values()):
         reasons.append("something that may be tampering (`make grades` lists it: evidence.csv)")
-    if student.repairs:
+    if student.nothing:
+        reasons.append("nothing usable was handed in")
+    elif student.repairs:
         reasons.append("repaired")
     if any(found.otherwise == "the grader failed" for found in student.found.values()):
         reasons.append("the grader itself failed on a check")

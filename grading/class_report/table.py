@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from grading import evidence, gradebook
+from grading.archives import NOTHING
 from grading.grades import ASSIGNMENT, harmless
 from grading.repair import recorded, shown
 from grading.store import write_atomically
@@ -53,6 +54,7 @@ class Student:
     stand_in: bool = False
     repairs: int = 0
     files: tuple[str, ...] = ()  # what is odd about the files
+    nothing: bool = False  # nothing usable was handed in
 
     @property
     def total(self) -> float:
@@ -94,7 +96,8 @@ def students(course: Path) -> list[Student]:
         if note.is_file():
             found, accuracy, stand_in = outcomes(course, note.read_text().split()[-1])
         repairs = recorded(record(course, name))
-        told = [str(repair) for repair in repairs]
+        nothing = [str(repair) for repair in repairs if repair.text.startswith(NOTHING)]
+        told = [str(repair) for repair in repairs if str(repair) not in nothing]
         made.append(
             Student(
                 name,
@@ -105,6 +108,7 @@ def students(course: Path) -> list[Student]:
                 stand_in,
                 len(repairs),
                 tuple(t for t in told if any(words in t for words in evidence.TELLING)),
+                bool(nothing),
             )
         )
     return made
