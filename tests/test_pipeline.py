@@ -422,13 +422,62 @@ def test_a_locked_gradebook_is_left_to_nbgrader(tmp_path):
     connection.prepare(f"sqlite:///{tmp_path}/gradebook.db")
 
 
+@slow
+def test_a_failing_release_leaves_the_release_as_it_was(tmp_path, monkeypatch, capsys):
+    """With submissions in the gradebook, is another question refused in a sentence; and where
+    nbgrader itself fails, is the old release still there?"""
+    monkeypatch.delenv("CS231N_DB_URL", raising=False)
+    course = small_course.write_course(tmp_path / "course")
+    source = course / "source/assignment2/FullyConnectedNets.ipynb"
+    released = course / "release/assignment2/FullyConnectedNets.ipynb"
+    master = source.read_text()
+    assert classroom.release(course) == 0
+    first = released.read_bytes()
+    source.write_text(master.replace('"fc_q1"', '"fc_q3"'))
+    assert classroom.release(course) == 0 and released.read_bytes() != first  # nobody is in it yet
+    source.write_text(master)
+    assert classroom.release(course) == 0
+    with Gradebook(f"sqlite:///{course}/gradebook.db", "cs231n") as book:
+        book.add_student("ann")
+        book.add_submission("assignment2", "ann")
+    source.write_text(master.replace('"fc_q1"', '"fc_q3"'))
+    capsys.readouterr()
+    assert classroom.release(course) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "Undo the change" in told
+    assert "takes away fc_q1 of FullyConnectedNets and adds fc_q3 of FullyConnectedNets" in told
+    monkeypatch.setattr(classroom, "refusal", lambda _: "")
+    assert classroom.release(course) == 1
+    assert "is as it was" in capsys.readouterr().err
+    assert released.read_bytes() == first and not (course / "release.new").exists()
+    monkeypatch.undo()
+    source.write_text(master.replace("why $x^2$", "why not"))  # texts may change
+    assert classroom.release(course) == 0 and b"why not" in released.read_bytes()
+
+
+@fast
+@pytest.mark.parametrize("verb, without, first", [
+    ("collect", "release", "release"), ("grade", "release", "release"),
+    ("grade", "submitted", "collect"), ("feedback", "autograded", "grade"),
+])  # fmt: skip
+def test_what_comes_first_is_told(tmp_path, monkeypatch, capsys, verb, without, first):
+    """Does a verb do nothing where what it works on is not there, and name the verb before it?"""
+    monkeypatch.setattr(classroom, "nbgrader", lambda *_: pytest.fail("it began"))
+    monkeypatch.setattr(classroom, "_grade", lambda *_: pytest.fail("it began"))
+    small_course.pretend(tmp_path)
+    shutil.rmtree(tmp_path / without)
+    assert classroom.main([verb, "--course", str(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and f"`make {first}` comes first" in told
+
+
 @fast
 def test_a_full_disk_is_told(tmp_path, monkeypatch, capsys):
     """Does a class run on a full disk end with a sentence?"""
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    (tmp_path / "nbgrader_config.py").touch()
+    small_course.pretend(tmp_path)
     monkeypatch.setattr(classroom, "_grade", full)
     monkeypatch.setattr(classroom, "nbgrader", full)
     for verb in ("grade", "collect", "feedback", "release"):
@@ -442,7 +491,7 @@ def test_ctrl_c_is_no_traceback(tmp_path, monkeypatch, capsys):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    (tmp_path / "nbgrader_config.py").touch()
+    small_course.pretend(tmp_path)
     monkeypatch.setattr(classroom, "_grade", stopped)
     assert classroom.main(["grade", "--course", str(tmp_path)]) == 130
     assert "What was graded is kept: run the same command again" in capsys.readouterr().err
@@ -454,7 +503,7 @@ def test_an_entropy_that_is_none_is_told(tmp_path, monkeypatch, capsys, said, st
     """Does a class with such an ENTROPY, or file of it, end in a sentence?"""
     monkeypatch.delenv("ENTROPY", raising=False)
     monkeypatch.setattr(gradebook, "students", lambda *_: set())
-    (tmp_path / "nbgrader_config.py").touch()
+    small_course.pretend(tmp_path)
     if said:
         monkeypatch.setenv("ENTROPY", said)
     else:
