@@ -70,6 +70,7 @@ def configure(c: Any, root: Path | str) -> None:
         "grading.preprocessors.ShowRepairs",
     ]
     c.NotebookExporter.optimistic_validation = True  # once a notebook, not after each of these
+    c.ExchangeFactory.list = "grading.exchange.CourseExchangeList"
     c.GenerateFeedback.exporter_class = "grading.feedback.FeedbackExporter"
     c.GenerateFeedback.preprocessors = ["grading.feedback.Marks"]
     c.OverwriteCells.add_missing_cells = True

@@ -20,6 +20,8 @@ import pytest
 import small_course
 from nbgrader import utils
 from nbgrader.api import Gradebook
+from nbgrader.apps import NbGraderAPI
+from traitlets.config import Config
 
 from grading import (
     classroom,
@@ -469,6 +471,24 @@ def test_what_comes_first_is_told(tmp_path, monkeypatch, capsys, verb, without, 
     assert classroom.main([verb, "--course", str(tmp_path)]) == 1
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and f"`make {first}` comes first" in told
+
+
+@fast
+def test_a_course_without_an_exchange(tmp_path, monkeypatch, caplog):
+    """Does the formgrader, which looks for an exchange at each page, say once that there is none,
+    and nothing critical; and does it find one that there is?"""
+    monkeypatch.chdir(small_course.write_course(tmp_path / "course"))
+    monkeypatch.delenv("CS231N_DB_URL", raising=False)
+    settings = Config()
+    nbgrader_config.configure(settings, tmp_path / "course")
+    settings.Exchange.root = str(tmp_path / "exchange")
+    for _ in range(2):
+        assert NbGraderAPI(config=settings, log_level="INFO").exchange_missing
+    (said,) = [line for line in caplog.records if "xchange" in line.getMessage()
+               or line.levelname in ("ERROR", "CRITICAL")]  # fmt: skip
+    assert said.levelname == "INFO" and "There is no exchange at" in said.getMessage()
+    (tmp_path / "exchange").mkdir(mode=0o777)
+    assert NbGraderAPI(config=settings).exchange_is_functional
 
 
 @fast
