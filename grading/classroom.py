@@ -135,6 +135,7 @@ def collect(course: Path) -> int:
     with alone(course):  # who grades must not meet half a submission
         if _anew(course, "zip_collect"):
             return 1
+        shutil.rmtree(course / "downloaded" / ASSIGNMENT / "extracted", ignore_errors=True)
     print(f"{len(submissions(course))} submissions collected in {course / 'submitted'}")
     return 0
 

@@ -473,6 +473,26 @@ def test_what_comes_first_is_told(tmp_path, monkeypatch, capsys, verb, without, 
     assert told.count("\n") == 1 and f"`make {first}` comes first" in told
 
 
+@slow
+def test_a_checkpoint_has_no_more_than_two_copies(tmp_path, monkeypatch):
+    """Is a checkpoint in its archive and in `submitted` alone, and a student's feedback its pages,
+    with what the exchange needs to give them back?"""
+    monkeypatch.delenv("CS231N_DB_URL", raising=False)
+    course = small_course.write_course(tmp_path / "course")
+    weights = "checkpoints/resnet18_cifar10.safetensors"
+    files = {**small_course.files(), weights: b"weights", "cs231n/tricks.py": ""}
+    small_course.archive(course / "downloaded/assignment2/archive/ann_hw.zip", files)
+    assert classroom.release(course) == 0 and classroom.collect(course) == 0
+    submitted = course / "submitted/ann/assignment2"
+    (submitted / "timestamp.txt").write_text("2026-01-01 12:00:00 UTC")
+    small_course.fill_store(course)
+    assert classroom.autograde(course, 1) == 0 and classroom.feedback(course) == 0
+    assert list(course.rglob("*.safetensors")) == [submitted / weights]
+    assert sorted(path.name for path in (course / "feedback/ann/assignment2").iterdir()) == [
+        "Dropout.html", "FullyConnectedNets.html", "timestamp.txt"
+    ]  # fmt: skip
+
+
 @fast
 def test_a_course_without_an_exchange(tmp_path, monkeypatch, caplog):
     """Does the formgrader, which looks for an exchange at each page, say once that there is none,
