@@ -517,6 +517,7 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch, capsys):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    monkeypatch.delenv("CS231N_DB_URL", raising=False)
     small_course.pretend(tmp_path)
     monkeypatch.setattr(classroom, "_grade", full)
     monkeypatch.setattr(classroom, "nbgrader", full)
