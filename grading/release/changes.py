@@ -32,10 +32,10 @@ def refusal(course: Path) -> str:
     if not changes:
         return ""
     return (
-        f"not released: it {' and '.join(changes)}, and the gradebook has {len(students)} "
-        "submissions, for which questions and checks cannot be added or taken away. What was "
-        "released before is as it was. Undo the change in grading/solutions/ and `make release`, "
-        "or begin another course (make release COURSE=build/another)."
+        f"not released: it {' and '.join(changes)}, and the gradebook has submissions "
+        f"({len(students)}), for which questions and checks cannot be added or taken away. What "
+        "was released before is as it was. Undo the change in grading/solutions/ and `make "
+        "release`, or begin another course (make release COURSE=build/another)."
     )
 
 
