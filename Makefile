@@ -6,8 +6,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 INSTALLED := $(VENV)/.installed
 # A slow download is broken off, and goes on with `make cifar10`; the demo has its stand-in.
 SOON := $(if $(shell command -v timeout),timeout 120)
+# From whatever folder: the desk works in that of the course.
+IMAGES = $$(cd "$(or $(CIFAR10_DIR),/nowhere)" 2>/dev/null && pwd)
 CODE := cs231n datasets grading tests
 KEPT := course before-import-*
+NO_COURSE := \( -name demo -o ! -exec test -e {}/nbgrader_config.py \; \)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 # Named, because make 3.81 of macOS starts a plain command itself, and then not from this PATH.
 SHELL := $(shell command -v bash || echo /bin/sh)
@@ -37,38 +40,38 @@ submission: env ## make the archive to hand in (STUDENT=your_id)
 import: env ## take a solution of another year into cs231n/ (FROM=folder)
 	python -m grading.release import "$(FROM)"
 
-## Instructors
+## Instructors: COURSE=build/demo works on another course than build/course
 demo: env seal ## a class of examples, from release to grades
 	@test -d "$(CIFAR10_DIR)" || $(SOON) python -m datasets.cifar10 || python -m datasets.synthetic
 	python -m grading.classroom demo
 release: env ## write the nbgrader course to build/course, and its released notebooks
-	python -m grading.release course
-	python -m grading.classroom release
+	python -m grading.release course --out "$(COURSE)"
+	python -m grading.classroom release --course "$(COURSE)"
 dist: env ## make the students' archive in build/dist
 	python -m grading.release dist
 doctor: env ## say how well this machine can seal a student's code, and how to do better
 	python -m grading.doctor
 collect: env ## take in the archives of build/course/downloaded/assignment2/archive
-	python -m grading.classroom collect
+	python -m grading.classroom collect --course "$(COURSE)"
 grade: env ## grade what was collected
-	python -m grading.classroom grade
+	python -m grading.classroom grade --course "$(COURSE)"
 feedback: env ## write each student's feedback
-	python -m grading.classroom feedback
+	python -m grading.classroom feedback --course "$(COURSE)"
 grades: env ## export the grades, a column a check, and a summary
-	python -m grading.classroom grades
+	python -m grading.classroom grades --course "$(COURSE)"
 report: env ## write a page about the class, and its data as CSV (NAMES=1 names students)
-	python -m grading.class_report $(if $(NAMES),--names)
+	python -m grading.class_report --course "$(COURSE)" $(if $(NAMES),--names)
 scheduler: export DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL ?= 60s
 scheduler: env ## start the scheduler of a cluster, for DASK_SCHEDULER=tcp://host:8786 make grade
 	dask scheduler $(ARGS)
 worker: env seal ## grade on this machine for DASK_SCHEDULER=tcp://host:8786
 	python -m grading.machine "$(DASK_SCHEDULER)" $(ARGS)
 similar: env ## list pairs of submissions that are closer than the starter code explains
-	python -m grading.similar
+	python -m grading.similar --course "$(COURSE)"
 
-desk: env ## open the course (COURSE=build/demo) in JupyterLab; its menu has the formgrader
-	data=$$(cd "$(or $(CIFAR10_DIR),/nowhere)" 2>/dev/null && pwd); cd "$(COURSE)" && \
-	CIFAR10_DIR="$$data" jupyter lab $(ARGS)
+desk: env ## open the course in JupyterLab; its menu has the formgrader
+	@test -d "$(COURSE)" || { echo "no $(COURSE) yet: make release or make demo comes first" >&2; exit 1; }
+	export CIFAR10_DIR="$(IMAGES)"; cd "$(COURSE)" && jupyter lab $(ARGS)
 
 ## Authors
 build: env ## write cs231n's stubs and notebooks/ from the masters
@@ -96,9 +99,9 @@ packages: ## install the Debian packages that tests use, or say how to
 	pg_ctlcluster=postgresql
 seal: ## install bubblewrap, which seals students' code, or say how to
 	@test ! -x .ci/packages || .ci/packages bwrap=bubblewrap
-clean: ## remove caches and build/, but for the course's gradebook and kept student files
+clean: ## remove caches and build/, but for courses (the demo goes) and kept student files
 	rm -rf .pytest_cache .ruff_cache .hypothesis $$(find $(CODE) -name __pycache__)
-	mkdir -p build && find build -mindepth 1 -maxdepth 1 $(KEPT:%=! -name '%') -exec rm -rf {} +
+	mkdir -p build && find build -mindepth 1 -maxdepth 1 $(KEPT:%=! -name '%') $(NO_COURSE) -exec rm -rf {} +
 
 # By content: a fresh clone is newer than an environment that others share, and may not write to.
 $(INSTALLED): requirements.txt

@@ -68,6 +68,8 @@ class Share(Autograde):
         super().init_notebooks()
         mine = sorted(self.assignments)[self.share :: self.of]
         self.assignments = {name: self.assignments[name] for name in mine}
+        # It copies a submission along; what is graded is the checkpoint in `submitted`.
+        self.coursedir.ignore = [*self.coursedir.ignore, "*.safetensors", "*.pt", "*.pth"]
 
     def _init_preprocessors(self) -> None:
         if self.exporter._preprocessors:

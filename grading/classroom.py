@@ -26,6 +26,7 @@ from grading.gradebook import GradebookError
 from grading.graders import LONGEST
 from grading.machine import ClusterError
 from grading.overlay import ROOT
+from grading.release.changes import refusal
 from grading.sealed import isolation
 from grading.sealed.isolation import LevelError
 from grading.store import CHANGED, LEVEL, STORED_ONLY, Store
@@ -41,6 +42,11 @@ WITHOUT_IMAGES = {  # by what there is in the place of CIFAR-10
     "a stand-in": f"Checkpoints are tested on the stand-in, not on CIFAR-10. {AFTERWARDS}",
 }
 LISTED = 20  # lines of a list in the terminal
+COMES_FIRST = {  # verb -> what must be there in the course folder, and the verb that makes it
+    "collect": {f"release/{ASSIGNMENT}/*.ipynb": "release"},
+    "grade": {f"release/{ASSIGNMENT}/*.ipynb": "release", f"submitted/*/{ASSIGNMENT}": "collect"},
+    "feedback": {f"autograded/*/{ASSIGNMENT}/*.ipynb": "grade"},
+}
 MANY = 20  # submissions for whose repair it is worth to start processes, which grading needs too
 
 
@@ -59,9 +65,9 @@ def nbgrader(course: Path, *arguments: str) -> int:
     )
 
 
-def _anew(course: Path, command: str) -> int:
+def _anew(course: Path, command: str, *arguments: str) -> int:
     """Run nbgrader's command on the whole assignment; say why where it failed."""
-    status = nbgrader(course, command, ASSIGNMENT, "--force")
+    status = nbgrader(course, command, ASSIGNMENT, "--force", *arguments)
     return _failed(course, command) if status else 0
 
 
@@ -103,12 +109,26 @@ def alone(course: Path) -> Iterator[None]:
 
 
 def release(course: Path) -> int:
-    """nbgrader's `generate_assignment`: the notebooks for students, and a gradebook for them."""
+    """nbgrader's `generate_assignment`: the notebooks for students, and a gradebook for them.
+
+    It removes what it fails to make, so it works beside the release, which stays until then.
+    """
+    released, new = course / "release" / ASSIGNMENT, course / "release.new"
     with alone(course):
-        if _anew(course, "generate_assignment"):
+        if reason := refusal(course):
+            print(reason, file=sys.stderr)
             return 1
+        place = f"--CourseDirectory.release_directory={new.name}"
+        if _anew(course, "generate_assignment", place):
+            shutil.rmtree(new, ignore_errors=True)
+            print("What was released before is as it was.", file=sys.stderr)
+            return 1
+        shutil.rmtree(released, ignore_errors=True)
+        released.parent.mkdir(exist_ok=True)
+        (new / ASSIGNMENT).rename(released)
+        new.rmdir()
     _archives(course).mkdir(parents=True, exist_ok=True)
-    print(f"released: {course / 'release' / ASSIGNMENT}")
+    print(f"released: {released}")
     return 0
 
 
@@ -129,6 +149,7 @@ def collect(course: Path) -> int:
     with alone(course):  # who grades must not meet half a submission
         if _anew(course, "zip_collect"):
             return 1
+        shutil.rmtree(course / "downloaded" / ASSIGNMENT / "extracted", ignore_errors=True)
     print(f"{len(submissions(course))} submissions collected in {course / 'submitted'}")
     if lines := _to_look_at(course, found):
         print("Please look at:\n  " + _few(lines, "\n  "))
@@ -438,6 +459,11 @@ def main(argv: list[str] | None = None) -> int:
         if not (course / "nbgrader_config.py").is_file():
             print(f"{course} is not a course folder: `make release` makes one", file=sys.stderr)
             return 1
+        for pattern, first in COMES_FIRST.get(arguments.verb, {}).items():
+            if not any(course.glob(pattern)):
+                print(f"there is no {course / pattern}: `make {first}` comes first",
+                      file=sys.stderr)
+                return 1
         if arguments.verb == "grade":
             return 1 if grade(course, arguments.workers) else 0
         return verbs[arguments.verb](course)

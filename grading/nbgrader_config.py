@@ -69,7 +69,10 @@ def configure(c: Any, root: Path | str) -> None:
         "grading.scores.LatePenalties",
         "grading.preprocessors.ShowRepairs",
     ]
+    # nbgrader copies a submission's other files along; a student's feedback is pages.
+    c.GenerateFeedbackApp.CourseDirectory.ignore.extend([f"*{ending}" for ending in COLLECTED])
     c.NotebookExporter.optimistic_validation = True  # once a notebook, not after each of these
+    c.ExchangeFactory.list = "grading.exchange.CourseExchangeList"
     c.GenerateFeedback.exporter_class = "grading.feedback.FeedbackExporter"
     c.GenerateFeedback.preprocessors = ["grading.feedback.Marks"]
     c.OverwriteCells.add_missing_cells = True

@@ -85,6 +85,15 @@ def write_course(folder: Path) -> Path:
     return folder
 
 
+def pretend(course: Path) -> None:
+    """Put empty files where each verb of the class looks for what must come first."""
+    for name in ("nbgrader_config.py", "release/assignment2/Dropout.ipynb",
+                 "submitted/ann/assignment2/Dropout.ipynb",
+                 "autograded/ann/assignment2/Dropout.ipynb"):  # fmt: skip
+        (course / name).parent.mkdir(parents=True, exist_ok=True)
+        (course / name).touch()
+
+
 def nbgrader(course: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
     """Run nbgrader's own command in the course folder."""
     return subprocess.run(

@@ -110,7 +110,7 @@ def test_no_driver(tmp_path, monkeypatch):
 def test_nobody_answers(tmp_path, monkeypatch, capsys):
     """Is one sentence said, and nothing begun, where the server does not answer at first?"""
     monkeypatch.setenv("CS231N_DB_URL", NOBODY)
-    (tmp_path / "nbgrader_config.py").write_text("")
+    small_course.pretend(tmp_path)
     verbs = [lambda v=v: classroom.main([v, "--course", str(tmp_path)])
              for v in ("release", "grade", "feedback", "grades")]  # fmt: skip
     for verb in [*verbs, lambda: report(["--course", str(tmp_path)])]:

@@ -20,6 +20,8 @@ import pytest
 import small_course
 from nbgrader import utils
 from nbgrader.api import Gradebook
+from nbgrader.apps import NbGraderAPI
+from traitlets.config import Config
 
 from grading import (
     classroom,
@@ -422,13 +424,101 @@ def test_a_locked_gradebook_is_left_to_nbgrader(tmp_path):
     connection.prepare(f"sqlite:///{tmp_path}/gradebook.db")
 
 
+@slow
+def test_a_failing_release_leaves_the_release_as_it_was(tmp_path, monkeypatch, capsys):
+    """With submissions in the gradebook, is another question refused in a sentence; and where
+    nbgrader itself fails, is the old release still there?"""
+    monkeypatch.delenv("CS231N_DB_URL", raising=False)
+    course = small_course.write_course(tmp_path / "course")
+    source = course / "source/assignment2/FullyConnectedNets.ipynb"
+    released = course / "release/assignment2/FullyConnectedNets.ipynb"
+    master = source.read_text()
+    assert classroom.release(course) == 0
+    first = released.read_bytes()
+    source.write_text(master.replace('"fc_q1"', '"fc_q3"'))
+    assert classroom.release(course) == 0 and released.read_bytes() != first  # nobody is in it yet
+    source.write_text(master)
+    assert classroom.release(course) == 0
+    with Gradebook(f"sqlite:///{course}/gradebook.db", "cs231n") as book:
+        book.add_student("ann")
+        book.add_submission("assignment2", "ann")
+    source.write_text(master.replace('"fc_q1"', '"fc_q3"'))
+    capsys.readouterr()
+    assert classroom.release(course) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "Undo the change" in told
+    assert "takes away fc_q1 of FullyConnectedNets and adds fc_q3 of FullyConnectedNets" in told
+    monkeypatch.setattr(classroom, "refusal", lambda _: "")
+    assert classroom.release(course) == 1
+    assert "is as it was" in capsys.readouterr().err
+    assert released.read_bytes() == first and not (course / "release.new").exists()
+    monkeypatch.undo()
+    source.write_text(master.replace("why $x^2$", "why not"))  # texts may change
+    assert classroom.release(course) == 0 and b"why not" in released.read_bytes()
+
+
+@fast
+@pytest.mark.parametrize("verb, without, first", [
+    ("collect", "release", "release"), ("grade", "release", "release"),
+    ("grade", "submitted", "collect"), ("feedback", "autograded", "grade"),
+])  # fmt: skip
+def test_what_comes_first_is_told(tmp_path, monkeypatch, capsys, verb, without, first):
+    """Does a verb do nothing where what it works on is not there, and name the verb before it?"""
+    monkeypatch.setattr(classroom, "nbgrader", lambda *_: pytest.fail("it began"))
+    monkeypatch.setattr(classroom, "_grade", lambda *_: pytest.fail("it began"))
+    small_course.pretend(tmp_path)
+    shutil.rmtree(tmp_path / without)
+    assert classroom.main([verb, "--course", str(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and f"`make {first}` comes first" in told
+
+
+@slow
+def test_a_checkpoint_has_no_more_than_two_copies(tmp_path, monkeypatch):
+    """Is a checkpoint in its archive and in `submitted` alone, and a student's feedback its pages,
+    with what the exchange needs to give them back?"""
+    monkeypatch.delenv("CS231N_DB_URL", raising=False)
+    course = small_course.write_course(tmp_path / "course")
+    weights = "checkpoints/resnet18_cifar10.safetensors"
+    files = {**small_course.files(), weights: b"weights", "cs231n/tricks.py": ""}
+    small_course.archive(course / "downloaded/assignment2/archive/ann_hw.zip", files)
+    assert classroom.release(course) == 0 and classroom.collect(course) == 0
+    submitted = course / "submitted/ann/assignment2"
+    (submitted / "timestamp.txt").write_text("2026-01-01 12:00:00 UTC")
+    small_course.fill_store(course)
+    assert classroom.autograde(course, 1) == 0 and classroom.feedback(course) == 0
+    assert list(course.rglob("*.safetensors")) == [submitted / weights]
+    assert sorted(path.name for path in (course / "feedback/ann/assignment2").iterdir()) == [
+        "Dropout.html", "FullyConnectedNets.html", "timestamp.txt"
+    ]  # fmt: skip
+
+
+@fast
+def test_a_course_without_an_exchange(tmp_path, monkeypatch, caplog):
+    """Does the formgrader, which looks for an exchange at each page, say once that there is none,
+    and nothing critical; and does it find one that there is?"""
+    monkeypatch.chdir(small_course.write_course(tmp_path / "course"))
+    monkeypatch.delenv("CS231N_DB_URL", raising=False)
+    settings = Config()
+    nbgrader_config.configure(settings, tmp_path / "course")
+    settings.Exchange.root = str(tmp_path / "exchange")
+    for _ in range(2):
+        assert NbGraderAPI(config=settings, log_level="INFO").exchange_missing
+    (said,) = [line for line in caplog.records if "xchange" in line.getMessage()
+               or line.levelname in ("ERROR", "CRITICAL")]  # fmt: skip
+    assert said.levelname == "INFO" and "There is no exchange at" in said.getMessage()
+    (tmp_path / "exchange").mkdir(mode=0o777)
+    assert NbGraderAPI(config=settings).exchange_is_functional
+
+
 @fast
 def test_a_full_disk_is_told(tmp_path, monkeypatch, capsys):
     """Does a class run on a full disk end with a sentence?"""
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    (tmp_path / "nbgrader_config.py").touch()
+    monkeypatch.delenv("CS231N_DB_URL", raising=False)
+    small_course.pretend(tmp_path)
     (tmp_path / "downloaded" / "assignment2" / "archive" / "ann_hw").mkdir(parents=True)
     monkeypatch.setattr(classroom, "_grade", full)
     monkeypatch.setattr(classroom, "nbgrader", full)
@@ -443,7 +533,7 @@ def test_ctrl_c_is_no_traceback(tmp_path, monkeypatch, capsys):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    (tmp_path / "nbgrader_config.py").touch()
+    small_course.pretend(tmp_path)
     monkeypatch.setattr(classroom, "_grade", stopped)
     assert classroom.main(["grade", "--course", str(tmp_path)]) == 130
     assert "What was graded is kept: run the same command again" in capsys.readouterr().err
@@ -455,7 +545,7 @@ def test_an_entropy_that_is_none_is_told(tmp_path, monkeypatch, capsys, said, st
     """Does a class with such an ENTROPY, or file of it, end in a sentence?"""
     monkeypatch.delenv("ENTROPY", raising=False)
     monkeypatch.setattr(gradebook, "students", lambda *_: set())
-    (tmp_path / "nbgrader_config.py").touch()
+    small_course.pretend(tmp_path)
     if said:
         monkeypatch.setenv("ENTROPY", said)
     else:

@@ -4,15 +4,18 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from traitlets.config import PyFileConfigLoader
 
 from grading.checks import ALL, NOTEBOOKS
 from grading.overlay import GIVEN, ROOT, SOLUTIONS, TASK_FILES, solved_tree
+from grading.release import __main__ as release
 from grading.release import built, dist
 from grading.release.course import build_course
 from grading.release.importing import import_solution
@@ -164,14 +167,53 @@ def test_layout_alone_is_no_difference(tmp_path):
 
 def test_course_source_holds_notebooks_alone(tmp_path):
     """Is there nothing in source/ that autograde would copy over a submission?"""
-    stale = tmp_path / "source/assignment2/Old.ipynb"
-    stale.parent.mkdir(parents=True)
-    stale.write_text("{}")
     build_course(tmp_path)
     assert sorted(p.name for p in (tmp_path / "source/assignment2").iterdir()) == sorted(
         f"{name}.ipynb" for name in NOTEBOOKS
     )
     assert str(ROOT) in (tmp_path / "nbgrader_config.py").read_text()
+
+
+def test_a_notebook_without_a_master_is_refused(tmp_path, capsys):
+    """Is an instructor's own notebook in source/ named, and neither deleted nor released?"""
+    own = tmp_path / "source/assignment2/Bonus.ipynb"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    assert release.main(["course", "--out", str(tmp_path)]) == 1
+    assert f"{own} has no master" in capsys.readouterr().err
+    assert own.read_text() == "mine" and not (tmp_path / "nbgrader_config.py").exists()
+
+
+def test_a_release_keeps_what_it_replaces(tmp_path, capsys):
+    """Is what an instructor wrote into a file of ours kept, and is that said; and nothing said
+    where all is as it was?"""
+    build_course(tmp_path)
+    build_course(tmp_path)
+    assert capsys.readouterr().out == "" and not list(tmp_path.glob("before-release-*"))
+    names = ["nbgrader_config.py", "source/assignment2/Dropout.ipynb"]
+    built = [(tmp_path / name).read_text() for name in names]
+    for name in names:
+        (tmp_path / name).write_text("mine")
+    build_course(tmp_path)
+    said = capsys.readouterr().out
+    (kept,) = tmp_path.glob("before-release-*")
+    assert said.count(str(kept)) == 2 and "nbgrader_config.py" in said and "Dropout.ipynb" in said
+    assert [path.read_text() for path in kept.iterdir()] == ["mine", "mine"]
+    assert [(tmp_path / name).read_text() for name in names] == built
+
+
+def test_own_settings_of_a_course(tmp_path, monkeypatch):
+    """Does an instructor's own file add to the course's settings, and outlive a release?"""
+    build_course(tmp_path)
+    monkeypatch.chdir(ROOT)  # wherever the command is started
+    course = str(tmp_path)
+    first = PyFileConfigLoader("nbgrader_config.py", course).load_config()
+    own = tmp_path / "nbgrader_config_local.py"
+    own.write_text("c = get_config()\nc.LimitOutput.max_lines = 7\n")
+    build_course(tmp_path)
+    second = PyFileConfigLoader("nbgrader_config.py", course).load_config()
+    assert first.LimitOutput.max_lines == 400 and second.LimitOutput.max_lines == 7
+    assert second.LimitOutput.max_traceback == 60 and own.is_file()
 
 
 def test_course_keeps_the_gradebook(tmp_path):
@@ -380,6 +422,36 @@ def test_makefile_lists_every_verb():
     recipes = re.findall(r"^[a-z0-9-]+:.*\n((?:\t.*\n)+)", text, re.MULTILINE)
     assert len(recipes) > 15
     assert max(recipe.count("\n") for recipe in recipes) <= 2
+
+
+@pytest.mark.parametrize(
+    "verb",
+    ["release", "collect", "grade", "feedback", "grades", "report", "similar", "desk"],
+)
+def test_every_verb_of_a_class_works_on_the_course_that_is_named(verb):
+    """Is COURSE passed on, blanks and all, to each command that a verb runs?"""
+    command = ["make", "-n", "-s", "-o", "env", verb, "COURSE=build/my demo"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    assert shown and all('"build/my demo"' in line for line in shown)
+
+
+def test_a_desk_without_a_course(tmp_path):
+    """Is it said which verb makes the course?"""
+    command = ["make", "-s", "-o", "env", "desk", f"COURSE={tmp_path / 'course'}"]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    said = made.stderr.splitlines()[0]
+    assert made.returncode and said.endswith("course yet: make release or make demo comes first")
+
+
+def test_clean_leaves_courses_alone(tmp_path):
+    """Does `make clean` remove what is built and the demo, and no course, whatever its name?"""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("course", "my spring", "demo", "dist"):
+        (tmp_path / "build" / name).mkdir(parents=True)
+    for name in ("my spring", "demo"):
+        (tmp_path / "build" / name / "nbgrader_config.py").touch()
+    subprocess.run(["make", "-s", "clean"], cwd=tmp_path, check=True, stderr=subprocess.DEVNULL)
+    assert sorted(path.name for path in (tmp_path / "build").iterdir()) == ["course", "my spring"]
 
 
 def test_an_environment_is_made_for_other_requirements_alone(tmp_path):
