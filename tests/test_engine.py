@@ -504,6 +504,26 @@ def test_a_module_may_make_its_layers_in_any_order(lazy):
 
 
 @pytest.mark.fast
+@pytest.mark.parametrize("name", ["convnet_functional", "ConvNetModule", "convnet_sequential"])
+def test_a_network_whose_weights_get_no_gradient_loses_points(name):
+    """Is right scores not enough where no convolution can be trained, in each style?"""
+    from cs231n.classifiers.pytorch_nets import ConvNetModule, convnet_functional
+
+    def functional(x, params):
+        return convnet_functional(x, [*(p.detach() for p in params[:4]), *params[4:]])
+
+    class Detached(ConvNetModule):
+        def forward(self, x):
+            hidden = self.conv2(self.conv1(x).relu()).relu().detach()
+            return self.fc(hidden.flatten(1))
+
+    made = functional if name == "convnet_functional" else lambda *sizes: Detached(*sizes)
+    outcome = outcomes(InPlace({f"{NETS}:{name}": made}), 4, [name])[name]
+    assert outcome.points == pytest.approx(2 / 3, abs=1e-3)
+    assert outcome.known == ("three styles: cut from the graph",)
+
+
+@pytest.mark.fast
 def test_what_a_network_lacks_is_said_from_its_own_side():
     """Is a sequence that is too short told so, and a block whose shortcut has another name?"""
     from cs231n.classifiers.resnet import BasicBlock
