@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from cs231n.layers import batchnorm_forward
 from grading import follow, judge
 from grading.checks import ALL
 from grading.checks.case import Call, Case, Check, Law, OneOf
@@ -257,6 +258,45 @@ def test_an_input_changed_in_place_is_remarked_and_costs_nothing():
     outcome = judged("relu_backward", backward, check="relu_backward")
     assert outcome.passed
     assert outcome.remarks == ("relu_backward changes its input in place: work on a copy.",)
+
+
+def _momentum_in_place(w, dw, config):
+    config.setdefault("momentum", 0.9)
+    v = config.setdefault("velocity", np.zeros_like(w))
+    v *= config["momentum"]
+    v -= (config["learning_rate"] * dw).astype(w.dtype)
+    return w + v, config
+
+
+def _affine_in_place(x, w, b):
+    x.shape = len(x), -1
+    return x @ w + b, (x, w, b)
+
+
+def _batchnorm_in_place(x, gamma, beta, bn_param, right=batchnorm_forward):
+    given = {key: bn_param[key] for key in ("running_mean", "running_var") if key in bn_param}
+    answer = right(x, gamma, beta, bn_param)
+    for key, array in given.items():
+        array[:] = bn_param[key]
+        bn_param[key] = array
+    return answer
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "module, name, function",
+    [
+        ("optim", "sgd_momentum", _momentum_in_place),
+        ("layers", "affine_forward", _affine_in_place),
+        ("layers", "batchnorm_forward", _batchnorm_in_place),
+    ],
+)
+def test_arrays_in_a_dictionary_and_shapes_are_inputs_too(module, name, function):
+    """Is it remarked, and not said that all holds, where one of them is changed in place?"""
+    outcome = outcomes(InPlace({f"{module}:{name}": function}), 4, [name])[name]
+    assert outcome.points == outcome.max_points
+    assert outcome.remarks == (f"{name} changes its input in place: work on a copy.",)
+    assert outcome.summary == "Right, with a remark."
 
 
 @pytest.mark.fast
