@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from cs231n.layers import batchnorm_forward
+from cs231n.layers import batchnorm_forward, softmax_loss
 from grading import follow, judge
 from grading.checks import ALL
 from grading.checks.case import Call, Case, Check, Law, OneOf
+from grading.checks.fully_connected import LOG_OF_ZERO, ONE_MAXIMUM
 from grading.checks.tolerance import compare
 from grading.misconceptions import BANK
 from grading.misconceptions.kill import InPlace
@@ -297,6 +298,40 @@ def test_arrays_in_a_dictionary_and_shapes_are_inputs_too(module, name, function
     assert outcome.points == outcome.max_points
     assert outcome.remarks == (f"{name} changes its input in place: work on a copy.",)
     assert outcome.summary == "Right, with a remark."
+
+
+def _log_of_quotient(x, y):
+    p = np.exp(x - x.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        loss = -np.log(p[range(len(y)), y]).mean()
+    return loss, (p - np.eye(x.shape[1], dtype=x.dtype)[y]) / len(y)
+
+
+def _one_maximum(x, y):
+    s = x - x.max()
+    with np.errstate(all="ignore"):
+        log_p = s - np.log(np.exp(s).sum(axis=1, keepdims=True))
+    dx = np.exp(log_p)
+    dx[range(len(y)), y] -= 1
+    return -log_p[range(len(y)), y].mean(), dx / len(y)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "function, remarks",
+    [
+        (_log_of_quotient, (LOG_OF_ZERO,)),
+        (_one_maximum, (ONE_MAXIMUM,)),
+        (softmax_loss, ()),
+    ],
+)
+def test_a_loss_that_is_not_finite_is_remarked_and_costs_nothing(function, remarks):
+    """Is each usual form told of the scores that it has no loss for, and only of those?"""
+    outcome = judged("softmax_loss", function, check="softmax_loss")
+    assert (outcome.points, outcome.remarks) == (2, remarks)
+    assert outcome.summary == ("Right, with a remark." if remarks else judge.ALL_HOLD)
+    assert "scores far apart" not in {finding.case for finding in outcome.findings}
 
 
 @pytest.mark.fast
