@@ -57,8 +57,7 @@ def run(
     else:
         cases = draw(check, entropy) if cases is None else cases
         outcome = _followed(check, subject, entropy, earlier, _graded(cases))
-        if outcome.passed:
-            outcome = _remarked(check, subject, outcome, [case for case in cases if case.remark])
+        outcome = _remarked(check, subject, outcome, [case for case in cases if case.remark])
     return replace(
         outcome,
         seconds=round(time.perf_counter() - start, 4),
@@ -72,17 +71,19 @@ def _graded(cases: Sequence[Case]) -> list[Case]:
 
 
 def _remarked(check: Check, subject: Subject, outcome: Outcome, asides: list[Case]) -> Outcome:
-    """A right outcome with the remarks of the cases that cost nothing, and word of all remarks."""
+    """An outcome in which all holds with the remarks of `asides`, and with word of all remarks."""
+    if outcome.summary != ALL_HOLD:
+        return outcome
     remarks = list(outcome.remarks)
     replies = subject.replies(check, asides, False) if asides else ()
     for case, reply in zip(asides, replies, strict=True):
         answered = not reply["error"] or reply["error"]["kind"] != "lost"
         if answered and not all(finding.passed for finding in judge_case(case, reply)[0]):
             remarks.append(case.remark)
-    summary = outcome.summary
-    if remarks and summary == ALL_HOLD:
-        summary = f"Right, with {'a remark' if len(remarks) == 1 else f'{len(remarks)} remarks'}."
-    return replace(outcome, remarks=tuple(remarks), summary=summary)
+    if not remarks:
+        return outcome
+    count = "a remark" if len(remarks) == 1 else f"{len(remarks)} remarks"
+    return replace(outcome, remarks=tuple(remarks), summary=f"Right, with {count}.")
 
 
 def _followed(

@@ -13,6 +13,7 @@ import torch
 from cs231n.layers import batchnorm_forward, softmax_loss
 from grading import follow, judge
 from grading.checks import ALL
+from grading.checks.batchnorm import TEST_MODE
 from grading.checks.case import Call, Case, Check, Law, OneOf
 from grading.checks.fully_connected import LOG_OF_ZERO, ONE_MAXIMUM
 from grading.checks.tolerance import compare
@@ -332,6 +333,22 @@ def test_a_loss_that_is_not_finite_is_remarked_and_costs_nothing(function, remar
     assert (outcome.points, outcome.remarks) == (2, remarks)
     assert outcome.summary == ("Right, with a remark." if remarks else judge.ALL_HOLD)
     assert "scores far apart" not in {finding.case for finding in outcome.findings}
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("wrong", ["no mode", "no cache", "nothing"])
+def test_a_backward_of_batch_norm_in_training_alone_is_remarked(wrong):
+    """Does who knows no test mode keep the points, with a cache or without, and is it told?"""
+
+    def forward(x, gamma, beta, bn_param):
+        out, (centred, std, x_hat, gamma, mode) = batchnorm_forward(x, gamma, beta, bn_param)
+        mode = mode if wrong == "nothing" else "train"
+        test = wrong == "no cache" and bn_param["mode"] == "test"
+        return out, None if test else (centred, std, x_hat, gamma, mode)
+
+    outcome = judged("batchnorm_forward", forward, check="batchnorm_backward")
+    assert outcome.points == 4
+    assert outcome.remarks == (() if wrong == "nothing" else (TEST_MODE,))
 
 
 @pytest.mark.fast
