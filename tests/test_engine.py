@@ -633,13 +633,39 @@ def test_what_a_network_lacks_is_said_from_its_own_side():
 
     made = {f"{NETS}:convnet_sequential": short, f"{RESNET}:BasicBlock": Renamed}
     found = outcomes(InPlace(made), 4, ["convnet_sequential", "BasicBlock"])
-    assert "has 4 parameters too few: 0.weight, 0.bias." in found["convnet_sequential"].summary
+    said = "only 0.weight, 0.bias are registered as parameters of the network, 4 too few."
+    assert said in found["convnet_sequential"].summary
     block = found["BasicBlock"]
     said = [f.message for f in block.findings if f.case.startswith("stride 2") and f.label == "out"]
     assert "Renamed has downsample.0.weight" in said[0]
     assert "and lacks shortcut.0.weight" in said[0]
     named = [f for f in block.findings if f.label == "names and shapes"]
     assert [f.passed for f in named] == [True, False, False, False]  # though the rest raised
+
+
+@pytest.mark.fast
+def test_layers_in_a_plain_list_are_said_to_be_the_reason():
+    """Is nn.ModuleList named where layers are in a plain list, and what is there told apart?"""
+    from cs231n.classifiers.pytorch_nets import ConvNetModule
+
+    class Listed(ConvNetModule):
+        def __init__(self, *sizes):
+            super().__init__(*sizes)
+            self.layers = [self.conv1]
+            del self.conv1
+
+    class More(ConvNetModule):
+        def __init__(self, *sizes):
+            super().__init__(*sizes)
+            self.norm = torch.nn.BatchNorm2d(sizes[1])
+
+    few, many = (
+        outcomes(InPlace({f"{NETS}:ConvNetModule": made}), 4, ["ConvNetModule"])["ConvNetModule"]
+        for made in (Listed, More)
+    )
+    assert "only conv2.weight, conv2.bias, fc.weight, fc.bias are registered" in few.summary
+    assert "2 too few; layers in a plain list, self.layers, are not: nn.ModuleList" in few.summary
+    assert "has 8 parameters, 2 too many: conv1.weight" in many.summary
 
 
 @pytest.mark.fast

@@ -134,6 +134,25 @@ def _in_order(module: Any) -> dict[str, Any]:
     return {name: own[name] for name in LAYERS} if own.keys() == set(LAYERS) else own
 
 
+def _miscounted(module: Any, names: list[str], wanted: int) -> str:
+    """That a network has too few or too many parameters, which are there, and where others are."""
+    listed = ", ".join(names)
+    if len(names) > wanted:
+        return f"the network has {len(names)} parameters, {len(names) - wanted} too many: {listed}"
+    are = f"only {listed} are registered" if names else "no parameter is registered"
+    said = f"{are} as parameters of the network, {wanted - len(names)} too few"
+    lists = [key for key, value in vars(module).items() if _holds_modules(value)]
+    if not lists:
+        return said
+    return f"{said}; layers in a plain list, self.{lists[0]}, are not: nn.ModuleList is for that"
+
+
+def _holds_modules(value: Any) -> bool:
+    from torch import nn
+
+    return isinstance(value, (list, tuple)) and any(isinstance(item, nn.Module) for item in value)
+
+
 def load_in_order(module: Any, arrays: list[np.ndarray]) -> None:
     """Overwrite a torch module's parameters: those of conv1, conv2 and fc where it has these
     alone, else one after another. ValueError where they do not fit."""
@@ -146,10 +165,7 @@ def load_in_order(module: Any, arrays: list[np.ndarray]) -> None:
     own = _in_order(module)
     names = list(own)
     if len(names) != len(arrays):
-        many = "few" if len(names) < len(arrays) else "many"
-        off = abs(len(names) - len(arrays))
-        which = f"{off} parameter{'s' if off > 1 else ''} too {many}"
-        raise ValueError(f"the network has {which}: {', '.join(names)}")
+        raise ValueError(_miscounted(module, names, len(arrays)))
     for name, array in zip(names, arrays, strict=True):
         if tuple(own[name].shape) != array.shape:
             raise ValueError(
