@@ -71,7 +71,8 @@ def _graded(cases: Sequence[Case]) -> list[Case]:
 
 
 def _remarked(check: Check, subject: Subject, outcome: Outcome, asides: list[Case]) -> Outcome:
-    """An outcome in which all holds with the remarks of `asides`, and with word of all remarks."""
+    """An outcome in which all holds with the remarks of `asides`, and with word of all remarks
+    but that on which of two right forms it is."""
     if outcome.summary != ALL_HOLD:
         return outcome
     remarks = list(outcome.remarks)
@@ -80,9 +81,10 @@ def _remarked(check: Check, subject: Subject, outcome: Outcome, asides: list[Cas
         answered = not reply["error"] or reply["error"]["kind"] != "lost"
         if answered and not all(finding.passed for finding in judge_case(case, reply)[0]):
             remarks.append(case.remark)
-    if not remarks:
+    told = sum(not remark.startswith(FORM) for remark in remarks)
+    if not told:
         return outcome
-    count = "a remark" if len(remarks) == 1 else f"{len(remarks)} remarks"
+    count = "a remark" if told == 1 else f"{told} remarks"
     return replace(outcome, remarks=tuple(remarks), summary=f"Right, with {count}.")
 
 
