@@ -27,6 +27,7 @@ SLOW = (
 )
 DIFFERENCES = 3e-13  # relative error: formulas stay below 1e-14, differences above 1e-12
 FORM = "You wrote the form with"
+ALL_HOLD = "All properties hold."
 EDGE_SHARE = 0.4  # edges cost at most this share of a check's points together
 EDGE_STEP = 0.15  # and at most this share for each edge case there is
 
@@ -56,13 +57,36 @@ def run(
         outcome = check.procedure(check, subject, entropy)
     else:
         cases = draw(check, entropy) if cases is None else cases
-        outcome = _followed(check, subject, entropy, earlier, cases)
+        outcome = _followed(check, subject, entropy, earlier, _graded(cases))
+        outcome = _remarked(check, subject, outcome, [case for case in cases if case.remark])
     return replace(
         outcome,
         seconds=round(time.perf_counter() - start, 4),
         level=subject.level,
         entropy=entropy,
     )
+
+
+def _graded(cases: Sequence[Case]) -> list[Case]:
+    return [case for case in cases if not case.remark]
+
+
+def _remarked(check: Check, subject: Subject, outcome: Outcome, asides: list[Case]) -> Outcome:
+    """An outcome in which all holds with the remarks of `asides`, and with word of all remarks
+    but that on which of two right forms it is."""
+    if outcome.summary != ALL_HOLD:
+        return outcome
+    remarks = list(outcome.remarks)
+    replies = subject.replies(check, asides, False) if asides else ()
+    for case, reply in zip(asides, replies, strict=True):
+        answered = not reply["error"] or reply["error"]["kind"] != "lost"
+        if answered and not all(finding.passed for finding in judge_case(case, reply)[0]):
+            remarks.append(case.remark)
+    told = sum(not remark.startswith(FORM) for remark in remarks)
+    if not told:
+        return outcome
+    count = "a remark" if told == 1 else f"{told} remarks"
+    return replace(outcome, remarks=tuple(remarks), summary=f"Right, with {count}.")
 
 
 def _followed(
@@ -99,7 +123,9 @@ def _followed(
         return outcome
 
     def ask_again() -> diagnosis.Diagnosis:
-        again, asked = _judged(check, subject, draw(check, entropy, again=True), parts)
+        again, asked = _judged(
+            check, subject, _graded(draw(check, entropy, again=True)), parts
+        )
         return diagnosis.Diagnosis(check, with_findings(asked, again.findings), forward)
 
     if any(reply.get("hung") for _, reply in asked):
@@ -245,7 +271,7 @@ def summary(check: Check, findings: Sequence[Finding], replies: Sequence[Reply])
     """One sentence: what a student reads first."""
     failed = [finding for finding in findings if not finding.passed]
     if not failed:
-        return "All properties hold."
+        return ALL_HOLD
     core = [finding for finding in failed if not finding.edge]
     first = (core or failed)[0]
     errors = [reply["error"] for reply in replies if reply["error"]]

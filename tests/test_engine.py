@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from cs231n.layers import batchnorm_forward, softmax_loss
 from grading import follow, judge
 from grading.checks import ALL
+from grading.checks.batchnorm import TEST_MODE
 from grading.checks.case import Call, Case, Check, Law, OneOf
+from grading.checks.fully_connected import LOG_OF_ZERO, ONE_MAXIMUM
 from grading.checks.tolerance import compare
 from grading.misconceptions import BANK
 from grading.misconceptions.kill import InPlace
@@ -62,7 +65,7 @@ def judged(function, answer, check="affine_backward", entropy=7):
 def test_the_solved_package_gets_every_point(entropy):
     """Does the solved package get all 80 points of the code, whatever is drawn?"""
     found = outcomes(InPlace({}), entropy)
-    assert {n: o.summary for n, o in found.items() if not o.passed} == {}
+    assert {n: o.summary for n, o in found.items() if o.summary != judge.ALL_HOLD} == {}
     assert sum(o.points for o in found.values()) == 80
     assert not any(o.diagnosis for o in found.values())
 
@@ -257,6 +260,95 @@ def test_an_input_changed_in_place_is_remarked_and_costs_nothing():
     outcome = judged("relu_backward", backward, check="relu_backward")
     assert outcome.passed
     assert outcome.remarks == ("relu_backward changes its input in place: work on a copy.",)
+
+
+def _momentum_in_place(w, dw, config):
+    config.setdefault("momentum", 0.9)
+    v = config.setdefault("velocity", np.zeros_like(w))
+    v *= config["momentum"]
+    v -= (config["learning_rate"] * dw).astype(w.dtype)
+    return w + v, config
+
+
+def _affine_in_place(x, w, b):
+    x.shape = len(x), -1
+    return x @ w + b, (x, w, b)
+
+
+def _batchnorm_in_place(x, gamma, beta, bn_param, right=batchnorm_forward):
+    given = {key: bn_param[key] for key in ("running_mean", "running_var") if key in bn_param}
+    answer = right(x, gamma, beta, bn_param)
+    for key, array in given.items():
+        array[:] = bn_param[key]
+        bn_param[key] = array
+    return answer
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "module, name, function",
+    [
+        ("optim", "sgd_momentum", _momentum_in_place),
+        ("layers", "affine_forward", _affine_in_place),
+        ("layers", "batchnorm_forward", _batchnorm_in_place),
+    ],
+)
+def test_arrays_in_a_dictionary_and_shapes_are_inputs_too(module, name, function):
+    """Is it remarked, and not said that all holds, where one of them is changed in place?"""
+    outcome = outcomes(InPlace({f"{module}:{name}": function}), 4, [name])[name]
+    assert outcome.points == outcome.max_points
+    assert outcome.remarks == (f"{name} changes its input in place: work on a copy.",)
+    assert outcome.summary == "Right, with a remark."
+
+
+def _log_of_quotient(x, y):
+    p = np.exp(x - x.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        loss = -np.log(p[range(len(y)), y]).mean()
+    return loss, (p - np.eye(x.shape[1], dtype=x.dtype)[y]) / len(y)
+
+
+def _one_maximum(x, y):
+    s = x - x.max()
+    with np.errstate(all="ignore"):
+        log_p = s - np.log(np.exp(s).sum(axis=1, keepdims=True))
+    dx = np.exp(log_p)
+    dx[range(len(y)), y] -= 1
+    return -log_p[range(len(y)), y].mean(), dx / len(y)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "function, remarks",
+    [
+        (_log_of_quotient, (LOG_OF_ZERO,)),
+        (_one_maximum, (ONE_MAXIMUM,)),
+        (softmax_loss, ()),
+    ],
+)
+def test_a_loss_that_is_not_finite_is_remarked_and_costs_nothing(function, remarks):
+    """Is each usual form told of the scores that it has no loss for, and only of those?"""
+    outcome = judged("softmax_loss", function, check="softmax_loss")
+    assert (outcome.points, outcome.remarks) == (2, remarks)
+    assert outcome.summary == ("Right, with a remark." if remarks else judge.ALL_HOLD)
+    assert "scores far apart" not in {finding.case for finding in outcome.findings}
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("wrong", ["no mode", "no cache", "nothing"])
+def test_a_backward_of_batch_norm_in_training_alone_is_remarked(wrong):
+    """Does who knows no test mode keep the points, with a cache or without, and is it told?"""
+
+    def forward(x, gamma, beta, bn_param):
+        out, (centred, std, x_hat, gamma, mode) = batchnorm_forward(x, gamma, beta, bn_param)
+        mode = mode if wrong == "nothing" else "train"
+        test = wrong == "no cache" and bn_param["mode"] == "test"
+        return out, None if test else (centred, std, x_hat, gamma, mode)
+
+    outcome = judged("batchnorm_forward", forward, check="batchnorm_backward")
+    assert outcome.points == 4
+    assert outcome.remarks == (() if wrong == "nothing" else (TEST_MODE,))
 
 
 @pytest.mark.fast
@@ -510,6 +602,26 @@ def test_a_module_may_make_its_layers_in_any_order(lazy):
 
 
 @pytest.mark.fast
+@pytest.mark.parametrize("name", ["convnet_functional", "ConvNetModule", "convnet_sequential"])
+def test_a_network_whose_weights_get_no_gradient_loses_points(name):
+    """Is right scores not enough where no convolution can be trained, in each style?"""
+    from cs231n.classifiers.pytorch_nets import ConvNetModule, convnet_functional
+
+    def functional(x, params):
+        return convnet_functional(x, [*(p.detach() for p in params[:4]), *params[4:]])
+
+    class Detached(ConvNetModule):
+        def forward(self, x):
+            hidden = self.conv2(self.conv1(x).relu()).relu().detach()
+            return self.fc(hidden.flatten(1))
+
+    made = functional if name == "convnet_functional" else lambda *sizes: Detached(*sizes)
+    outcome = outcomes(InPlace({f"{NETS}:{name}": made}), 4, [name])[name]
+    assert outcome.points == pytest.approx(2 / 3, abs=1e-3)
+    assert outcome.known == ("three styles: cut from the graph",)
+
+
+@pytest.mark.fast
 def test_what_a_network_lacks_is_said_from_its_own_side():
     """Is a sequence that is too short told so, and a block whose shortcut has another name?"""
     from cs231n.classifiers.resnet import BasicBlock
@@ -527,13 +639,39 @@ def test_what_a_network_lacks_is_said_from_its_own_side():
 
     made = {f"{NETS}:convnet_sequential": short, f"{RESNET}:BasicBlock": Renamed}
     found = outcomes(InPlace(made), 4, ["convnet_sequential", "BasicBlock"])
-    assert "has 4 parameters too few: 0.weight, 0.bias." in found["convnet_sequential"].summary
+    said = "only 0.weight, 0.bias are registered as parameters of the network, 4 too few."
+    assert said in found["convnet_sequential"].summary
     block = found["BasicBlock"]
     said = [f.message for f in block.findings if f.case.startswith("stride 2") and f.label == "out"]
     assert "Renamed has downsample.0.weight" in said[0]
     assert "and lacks shortcut.0.weight" in said[0]
     named = [f for f in block.findings if f.label == "names and shapes"]
     assert [f.passed for f in named] == [True, False, False, False]  # though the rest raised
+
+
+@pytest.mark.fast
+def test_layers_in_a_plain_list_are_said_to_be_the_reason():
+    """Is nn.ModuleList named where layers are in a plain list, and what is there told apart?"""
+    from cs231n.classifiers.pytorch_nets import ConvNetModule
+
+    class Listed(ConvNetModule):
+        def __init__(self, *sizes):
+            super().__init__(*sizes)
+            self.layers = [self.conv1]
+            del self.conv1
+
+    class More(ConvNetModule):
+        def __init__(self, *sizes):
+            super().__init__(*sizes)
+            self.norm = torch.nn.BatchNorm2d(sizes[1])
+
+    few, many = (
+        outcomes(InPlace({f"{NETS}:ConvNetModule": made}), 4, ["ConvNetModule"])["ConvNetModule"]
+        for made in (Listed, More)
+    )
+    assert "only conv2.weight, conv2.bias, fc.weight, fc.bias are registered" in few.summary
+    assert "2 too few; layers in a plain list, self.layers, are not: nn.ModuleList" in few.summary
+    assert "has 8 parameters, 2 too many: conv1.weight" in many.summary
 
 
 @pytest.mark.fast

@@ -83,9 +83,17 @@ def batchnorm_forward(rng: np.random.Generator) -> list[Case]:
     return cases
 
 
+TEST_MODE = (
+    "In test mode mean and variance are constants, and dx = gamma * dout / sqrt(var + eps): yours "
+    "is something else. Keep `mode` in the cache, and ask for it in the backward."
+)
+
+
 @on_notebook(4, forward="batchnorm_forward")
 def batchnorm_backward(rng: np.random.Generator) -> list[Case]:
-    return [BATCHNORM.backward_case(drawn, rng) for drawn in _train_drawn(rng)]
+    cases = [BATCHNORM.backward_case(drawn, rng) for drawn in _train_drawn(rng)]
+    test = BATCHNORM_TEST.backward_case(test_drawn(rng, _inputs(rng, 4, 6)), rng)
+    return [*cases, replace(test, remark=TEST_MODE)]
 
 
 @on_notebook(2, forward="batchnorm_forward")

@@ -83,7 +83,8 @@ class Case:
     `want` maps a returned name to its reference in float64 (an array, a float, or `OneOf`).
     `gradients` are the names held to the gradients' tolerance. `dtype` is what float answers must
     have. `weights` raises or lowers what a name counts for. An edge case is legal by the
-    docstring and seldom tried.
+    docstring and seldom tried. A case with a `remark` costs nothing: that is said of an answer
+    which is right but for it.
     """
 
     label: str
@@ -95,6 +96,7 @@ class Case:
     edge: bool = False
     weights: Mapping[str, float] = field(default_factory=dict)
     own_forward: OwnForward | None = None
+    remark: str = ""
     otherwise: Case | None = None  # the same question in another legal form, tried where this fails
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -106,6 +107,25 @@ def _softmax_case(
     )
 
 
+LOG_OF_ZERO = (
+    "The loss is not that of the docstring where the scores of a row differ by 10,000: it takes "
+    "the log of a probability that was rounded to 0. Take log p = s - log(sum(exp(s))), with s "
+    "shifted by its row's maximum."
+)
+ONE_MAXIMUM = (
+    "The loss is not that of the docstring where the rows differ by 10,000: exp of a whole row is "
+    "rounded to 0. Shift each row by the maximum of its own."
+)
+
+
+def _loss_alone(scores: np.ndarray, y: np.ndarray, remark: str) -> Case:
+    """Scores that many a published solution has no finite loss for: a remark, and no points."""
+    case = _softmax_case("scores far apart", scores, y)
+    return replace(
+        case, want={"loss": case.want["loss"]}, laws=(), gradients=frozenset(), remark=remark
+    )
+
+
 @on_notebook(2)
 def softmax_loss(rng: np.random.Generator) -> list[Case]:
     N, C = size(rng, 4, 7), size(rng, 8, 11)
@@ -114,11 +134,16 @@ def softmax_loss(rng: np.random.Generator) -> list[Case]:
     huge[0, y[0]] -= 40  # a small probability: what is added to it shows
     # A shift by the least score is too little for the others, whose probability is not yet 0.
     huge[range(N), (y + 1) % C] = huge.max(axis=1) - 725
+    apart, unlike = scores.copy(), scores.copy()
+    apart[0, y[0]] -= 1e4
+    unlike[0] -= 1e4
     return [
         _softmax_case("scores of usual size", scores, y),
         _softmax_case("three classes", scores[:, :3].copy(), y % 3),
         _softmax_case("scores near 10,000", huge, y, edge=True),
         _softmax_case("float32 in, float32 out", scores.astype(np.float32), y, edge=True),
+        _loss_alone(apart, y, LOG_OF_ZERO),
+        _loss_alone(unlike, y, ONE_MAXIMUM),
     ]
 
 

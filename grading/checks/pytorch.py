@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -13,6 +14,7 @@ from grading.checks.accuracy import accuracy
 from grading.checks.case import Call, Case, Kept, Law, check
 from grading.checks.laws import entries
 from grading.checks.layer import size
+from grading.sealed.tools import LAYERS
 
 on_notebook = partial(check, notebook="PyTorch", torch=True)
 
@@ -21,8 +23,11 @@ RESNET = "classifiers.resnet"
 MODULE = Kept("module")
 
 
+PARAMS = ("conv_w1", "conv_b1", "conv_w2", "conv_b2", "fc_w", "fc_b")
+
+
 def _convnet(rng: np.random.Generator) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-    """A batch, the six parameters of the three-layer net, and the right scores."""
+    """A batch, the six parameters of the three-layer net, and an upstream gradient."""
     C1, C2, classes = size(rng, 4, 6), size(rng, 3, 5), 7
     x = rng.normal(size=(2, 3, 32, 32))
     params = [
@@ -33,33 +38,52 @@ def _convnet(rng: np.random.Generator) -> tuple[np.ndarray, list[np.ndarray], np
         rng.normal(size=(C2 * 1024, classes)) / 32,
         rng.normal(scale=0.3, size=classes),
     ]
+    return x, params, rng.normal(size=(2, classes))
 
-    return x, params, reference.value(reference.torch_convnet, [x, *params])
+
+def _convnet_case(
+    label: str,
+    calls: list[Call],
+    inputs: list[np.ndarray],
+    dout: np.ndarray,
+    names: Sequence[str],
+) -> Case:
+    """The scores, and a gradient for each parameter: what gets none is never trained."""
+    _, *found = reference.gradients(reference.torch_convnet, inputs, dout)
+    grads = dict(zip(names, found, strict=True))
+    if "fc.weight" in grads:
+        grads["fc.weight"] = grads["fc.weight"].T  # nn.Linear holds (out, in)
+    return Case(
+        label,
+        calls,
+        {"scores": reference.value(reference.torch_convnet, inputs)},
+        entries("grads", grads, "float64", gradient=True),
+    )
 
 
 @on_notebook(1)
 def convnet_functional(rng: np.random.Generator) -> list[Case]:
     cases = []
     for label in ("scores", "scores of another net"):
-        x, params, scores = _convnet(rng)
-        path = f"{NETS}:convnet_functional"
-        call = Call("tool:call_with_tensors", (path, (x, params)), returns=("scores",))
-        cases.append(Case(label, [call], {"scores": scores}))
+        x, params, dout = _convnet(rng)
+        args = (f"{NETS}:convnet_functional", x, dict(zip(PARAMS, params, strict=True)), dout)
+        call = Call("tool:call_with_tensors", args, returns=("scores", "grads"))
+        cases.append(_convnet_case(label, [call], [x, *params], dout, PARAMS))
     return cases
 
 
 def _module_cases(rng: np.random.Generator, name: str) -> list[Case]:
     cases = []
     for label in ("scores", "scores of another net"):
-        x, params, scores = _convnet(rng)
+        x, params, dout = _convnet(rng)
         sizes = (3, params[0].shape[0], params[2].shape[0], params[4].shape[1])
         arrays = [*params[:4], params[4].T.copy(), params[5]]  # nn.Linear holds (out, in)
         calls = [
             Call(f"{NETS}:{name}", sizes, returns=("module",), keep=("module",)),
             Call("tool:load_in_order", (MODULE, arrays), returns=("_done",)),
-            Call("tool:forward", (MODULE, x, False), returns=("scores",)),
+            Call("tool:forward_and_back", (MODULE, x, dout), returns=("scores", "grads")),
         ]
-        cases.append(Case(label, calls, {"scores": scores}))
+        cases.append(_convnet_case(label, calls, [x, *params], dout, LAYERS))
     return cases
 
 

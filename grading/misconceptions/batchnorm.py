@@ -84,6 +84,20 @@ def _not_scaled(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: float) 
     return reference.batchnorm_test(x, 1 + 0 * gamma, 0 * beta, mean, var, eps)
 
 
+def _without_eps(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, eps: float) -> Any:
+    return reference.batchnorm_test(x, gamma, beta, mean, var, 0.0)
+
+
+def _exchanged(form: Any) -> Any:
+    """The form with gamma for beta and beta for gamma."""
+
+    def made(x: Any, gamma: Any, beta: Any, param: dict[str, Any]) -> Any:
+        definition, inputs = form(x, gamma, beta, param)
+        return lambda x, gamma, beta: definition(x, beta, gamma), inputs
+
+    return made
+
+
 def _both_modes(root: Any) -> Any:
     """The form of batch norm that divides by root(var, eps), in test mode too."""
 
@@ -178,6 +192,17 @@ known(
         batch_form(),
     ),
 )
+for _title, _check, _make, _form in (
+    ("batch norm", FORWARD, batchnorm, batch_form()),
+    ("layer norm", "layernorm_forward", layernorm, norm_form((1,))),
+):
+    known(
+        f"{_title}: gamma and beta exchanged",
+        "gamma is the scale, which the normalised x is multiplied by; beta is the shift, which is "
+        "added. Here each does what the other is for.",
+        _check,
+        _make(_exchanged(_form), _form),
+    )
 known(
     "batch norm: running statistics not written back",
     "The running statistics must be in bn_param after the call, or the next batch, and test "
@@ -237,6 +262,13 @@ known(
     "statistics take the place of the batch's.",
     FORWARD,
     batchnorm(batch_form(test=_batch_statistics)),
+)
+known(
+    "batch norm: no epsilon in test mode",
+    "Test mode divides as training does, by the root of the variance and epsilon: in test mode "
+    "epsilon is missing.",
+    FORWARD,
+    batchnorm(batch_form(test=_without_eps)),
 )
 known(
     "batch norm: no scale and shift in test mode",
@@ -325,10 +357,21 @@ def _without_gamma(g: Any, dout: np.ndarray, inputs: list[np.ndarray], axis: int
     return reference.gradients(hat, [inputs[0]], dout)[0]
 
 
+def _centred_for_x_hat(
+    g: Any, dout: np.ndarray, inputs: list[np.ndarray], axis: int
+) -> np.ndarray:
+    return (dout * (inputs[0] - inputs[0].mean(axis=axis, keepdims=True))).sum(axis=0)
+
+
 _CHANGES = {
     "dgamma by x": (
         "gamma multiplies the normalised x, so its gradient has the normalised x in it, not x.",
         lambda axis: {"d1": _x_for_x_hat},
+    ),
+    "dgamma by the centred x": (
+        "gamma multiplies the normalised x: what is in its gradient is divided by the standard "
+        "deviation, not centred alone.",
+        lambda axis: {"d1": partial(_centred_for_x_hat, axis=axis)},
     ),
     "mean for sum in dgamma": (
         "gamma is used for every example, so its gradient adds up over the examples; it is no "

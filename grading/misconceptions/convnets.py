@@ -165,6 +165,16 @@ def _assigned_dx(found: Any, dout: Any, inputs: Any, stride: int, pad: int) -> A
     return (dx, *found[1:])
 
 
+def _last_dw(
+    found: Any, dout: Any, inputs: Any, stride: int, pad: int, examples: slice = slice(None)
+) -> Any:
+    """dw of the last place alone, of all `examples` or of the last one."""
+    last = np.zeros_like(dout)
+    last[examples, :, -1, -1] = dout[examples, :, -1, -1]
+    dw = reference.gradients(partial(reference.conv, stride=stride, pad=pad), inputs, last)[1]
+    return found[0], dw.astype(found[1].dtype), found[2]
+
+
 for _name, _says, _change in (
     (
         "dx keeps the padding",
@@ -191,6 +201,12 @@ for _name, _says, _change in (
         "dx assigned where windows overlap",
         "A pixel that several windows saw gets a gradient from each: they add up.",
         _assigned_dx,
+    ),
+    (
+        "dw assigned at each place",
+        "A filter is used at every place of every image, and gets a gradient from each: they add "
+        "up. Here the last one overwrites those before it.",
+        (_last_dw, partial(_last_dw, examples=slice(-1, None))),
     ),
     (
         "mean for sum in db",

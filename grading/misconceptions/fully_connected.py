@@ -109,6 +109,21 @@ known(
     "relu_backward",
     relu(grads=changed(d0=lambda g, dout, inputs: dout - g)),
 )
+def _indicator(dtype: Any) -> dict[str, Callable[..., Any]]:
+    """ReLU with a backward that is its own derivative alone, in `dtype` or that of x."""
+    return {
+        "layers:relu_forward": lambda x: (np.maximum(x, 0), x),
+        "layers:relu_backward": lambda dout, x: (x > 0).astype(dtype or x.dtype),
+    }
+
+
+known(
+    "ReLU: upstream gradient left out",
+    "This is the derivative of ReLU by itself. By the chain rule it is multiplied by the gradient "
+    "that arrives, dout.",
+    "relu_backward",
+    tuple(_indicator(dtype) for dtype in (None, bool, int)),
+)
 known(
     "ReLU: leaky",
     "What is negative becomes 0. This is a leaky ReLU, which lets a part of it through.",
@@ -167,6 +182,16 @@ def _by_columns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     dx = torch.softmax(reference.tensor(x), 0).numpy().copy()
     dx[range(len(y)), y] -= 1
     return dx / len(y)
+
+
+def _added(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    dx = torch.softmax(reference.tensor(x), 1).numpy().copy()
+    dx[range(len(y)), y] += 1
+    return dx / len(y)
+
+
+def _by_classes(scores: Any, y: np.ndarray) -> Any:
+    return reference.softmax_loss(scores, y) * len(y) / scores.shape[1]
 
 
 def _without_target(scores: Any, y: np.ndarray) -> Any:
@@ -234,6 +259,24 @@ known(
     "itself. The second part of its gradient is missing.",
     "softmax_loss",
     softmax(right, _without_target),
+)
+known(
+    "softmax: one added at the right class",
+    "The higher the score of the right class, the lower the loss: at its place 1 is subtracted "
+    "from the probability, not added.",
+    "softmax_loss",
+    softmax(right, gradient_of=_added),
+)
+known(
+    "softmax: divided by the number of classes",
+    "The mean is over the examples: what is divided by is their number, N, not that of the "
+    "classes.",
+    "softmax_loss",
+    (
+        softmax(_by_classes),
+        softmax(right, _by_classes),
+        softmax(_by_classes, right),
+    ),
 )
 known(
     "softmax: sign of the gradient",

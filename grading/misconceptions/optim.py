@@ -53,6 +53,11 @@ def _only(step: Callable[..., dict[str, Any]], *keys: str) -> Callable[..., dict
     return lambda *args, **settings: {k: step(*args, **settings)[k] for k in ("next_w", *keys)}
 
 
+def _uphill(step: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """The step the other way."""
+    return lambda w, dw, learning_rate, **s: step(w, dw, learning_rate=-learning_rate, **s)
+
+
 def _fixed(step: Callable[..., dict[str, Any]], **fixed: float) -> Callable[..., dict[str, Any]]:
     """The step with settings of its own, whatever config says."""
     return lambda *args, **settings: step(*args, **{**settings, **fixed})
@@ -101,6 +106,13 @@ known(
     _SUBTRACTED,
     "sgd_momentum",
     momentum(_with_velocity(lambda v, dw, rate, mu: mu * v + rate * dw, sign=-1)),
+)
+known(
+    "momentum: downhill velocity subtracted",
+    "The velocity has the minus of the gradient in it, so it points downhill already: it is added "
+    "to w. Subtracted, it climbs.",
+    "sgd_momentum",
+    momentum(_with_velocity(lambda v, dw, rate, mu: mu * v - rate * dw, sign=-1)),
 )
 _RATE_OUTSIDE = (
     "The velocity here is a sum of gradients, scaled when it is used. In this course the "
@@ -244,6 +256,36 @@ def _old_state(step: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, A
     return made
 
 
+for _title, _make, _step in (
+    ("AdaGrad", adagrad, reference.adagrad),
+    ("RMSProp", rmsprop, reference.rmsprop),
+    ("Adam", adam, reference.adam),
+):
+    known(
+        f"{_title}: step up the gradient",
+        "The step goes against the gradient, downhill: it is subtracted from w, not added.",
+        _title.lower(),
+        _make(_uphill(_step)),
+    )
+known(
+    "AdaGrad: state of this step alone",
+    "AdaGrad's state is a sum over all steps: the square of this step is added to it, and does "
+    "not take its place.",
+    "adagrad",
+    adagrad(_divided(lambda s, dw, decay: dw**2)),
+)
+known(
+    "AdaGrad: gradient not squared",
+    "The state is a sum of squared gradients, entry by entry; here the square is missing.",
+    "adagrad",
+    adagrad(_divided(lambda s, dw, decay: s + dw)),
+)
+known(
+    "RMSProp: gradient not squared",
+    "The state is a mean of squared gradients, entry by entry; here the square is missing.",
+    "rmsprop",
+    rmsprop(_divided(lambda s, dw, decay: decay * s + (1 - decay) * dw)),
+)
 known(
     "AdaGrad: one subtracted from the state",
     "The state is the one of the step before plus the squared gradient. The minus one in some "

@@ -84,6 +84,18 @@ for _name, _says, _change in (
     known(f"three styles: {_name}", _says, STYLES, styles(_scores(**_change)))
 
 
+known(
+    "three styles: cut from the graph",
+    "No gradient reaches what stands before a tensor that is detached, made by NumPy or computed "
+    "without gradients: those weights are never trained.",
+    STYLES,
+    tuple(
+        styles(_scores(**{place: lambda h, after=after: after(h).detach()}))
+        for place, after in (("relu2", F.relu), ("relu1", F.relu), ("last", _same))
+    ),
+)
+
+
 class _Held(nn.Module):
     """A module whose state has the given names and shapes."""
 

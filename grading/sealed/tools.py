@@ -50,19 +50,37 @@ def dropout_of(network: Any, ones: np.ndarray) -> np.ndarray:
     return layers.dropout_forward(ones, {**network.dropout_param, "mode": "train"})[0]
 
 
-def call_with_tensors(function_path: str, args: tuple[Any, ...]) -> np.ndarray:
-    """Call a function of `cs231n` with arrays as torch tensors."""
-    import torch
-
+def call_with_tensors(
+    function_path: str, x: np.ndarray, params: dict[str, np.ndarray], dout: np.ndarray
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """`scores_and_gradients` of a function of `cs231n`."""
     module, _, name = function_path.partition(":")
     function = getattr(importlib.import_module(f"cs231n.{module}"), name)
-    return function(*[_tensors(torch, arg) for arg in args])
+    return scores_and_gradients(function, x, params, dout)
 
 
-def _tensors(torch: Any, arg: Any) -> Any:
-    if isinstance(arg, np.ndarray):
-        return torch.tensor(arg)
-    return [_tensors(torch, item) for item in arg] if isinstance(arg, list) else arg
+def scores_and_gradients(
+    function: Any, x: np.ndarray, params: dict[str, np.ndarray], dout: np.ndarray
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """What `function(x, params)` returns for a list of tensors, and their gradients by name."""
+    import torch
+
+    leaves = {name: torch.tensor(array, requires_grad=True) for name, array in params.items()}
+    scores = function(torch.tensor(x), list(leaves.values()))
+    return scores, _back(scores, leaves, dout)
+
+
+def _back(scores: Any, leaves: dict[str, Any], dout: np.ndarray) -> dict[str, np.ndarray]:
+    """Gradients of sum(scores * dout) by the leaves, of those that get one."""
+    import torch
+
+    if not getattr(scores, "requires_grad", False) or scores.shape != dout.shape:
+        return {}
+    found = torch.autograd.grad(
+        scores, list(leaves.values()), torch.tensor(dout), allow_unused=True
+    )
+    pairs = zip(leaves, found, strict=True)
+    return {name: value.numpy() for name, value in pairs if value is not None}
 
 
 def state_shapes(module: Any) -> dict[str, tuple[int, ...]]:
@@ -111,6 +129,30 @@ def _some(names: list[str]) -> str:
 LAYERS = [f"{layer}.{part}" for layer in ("conv1", "conv2", "fc") for part in ("weight", "bias")]
 
 
+def _in_order(module: Any) -> dict[str, Any]:
+    own = dict(module.named_parameters())
+    return {name: own[name] for name in LAYERS} if own.keys() == set(LAYERS) else own
+
+
+def _miscounted(module: Any, names: list[str], wanted: int) -> str:
+    """That a network has too few or too many parameters, which are there, and where others are."""
+    listed = ", ".join(names)
+    if len(names) > wanted:
+        return f"the network has {len(names)} parameters, {len(names) - wanted} too many: {listed}"
+    are = f"only {listed} are registered" if names else "no parameter is registered"
+    said = f"{are} as parameters of the network, {wanted - len(names)} too few"
+    lists = [key for key, value in vars(module).items() if _holds_modules(value)]
+    if not lists:
+        return said
+    return f"{said}; layers in a plain list, self.{lists[0]}, are not: nn.ModuleList is for that"
+
+
+def _holds_modules(value: Any) -> bool:
+    from torch import nn
+
+    return isinstance(value, (list, tuple)) and any(isinstance(item, nn.Module) for item in value)
+
+
 def load_in_order(module: Any, arrays: list[np.ndarray]) -> None:
     """Overwrite a torch module's parameters: those of conv1, conv2 and fc where it has these
     alone, else one after another. ValueError where they do not fit."""
@@ -120,13 +162,10 @@ def load_in_order(module: Any, arrays: list[np.ndarray]) -> None:
         with torch.no_grad():  # lazy layers learn their sizes from what comes in
             module(torch.zeros(1, arrays[0].shape[1], 32, 32))
     module.double()
-    own = dict(module.named_parameters())
-    names = LAYERS if own.keys() == set(LAYERS) else list(own)
+    own = _in_order(module)
+    names = list(own)
     if len(names) != len(arrays):
-        many = "few" if len(names) < len(arrays) else "many"
-        off = abs(len(names) - len(arrays))
-        which = f"{off} parameter{'s' if off > 1 else ''} too {many}"
-        raise ValueError(f"the network has {which}: {', '.join(names)}")
+        raise ValueError(_miscounted(module, names, len(arrays)))
     for name, array in zip(names, arrays, strict=True):
         if tuple(own[name].shape) != array.shape:
             raise ValueError(
@@ -144,6 +183,16 @@ def forward(module: Any, x: np.ndarray, training: bool) -> np.ndarray:
 
     with torch.no_grad():
         return module.train(training)(torch.tensor(x))
+
+
+def forward_and_back(
+    module: Any, x: np.ndarray, dout: np.ndarray
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """A torch module's scores in eval mode, and the gradients of what `load_in_order` loaded."""
+    import torch
+
+    scores = module.eval()(torch.tensor(x))
+    return scores, _back(scores, dict(zip(LAYERS, _in_order(module).values(), strict=True)), dout)
 
 
 def gradients(module: Any, x: np.ndarray, dout: np.ndarray) -> dict[str, np.ndarray]:

@@ -78,9 +78,10 @@ def _run_call(call: dict[str, Any], kept: dict[str, Any], reply: dict[str, Any])
     kwargs = {key: _fill(arg, kept) for key, arg in call["kwargs"].items()}
     if "dtype" in kwargs:  # a dtype crosses by its name
         kwargs["dtype"] = np.dtype(kwargs["dtype"]).type
-    before = [_fingerprint(arg) for arg in args]
+    arrays = _arrays(args)
+    before = [_fingerprint(array) for array in arrays]
     value = function(*args, **kwargs)
-    if any(old != _fingerprint(arg) for old, arg in zip(before, args, strict=True)):
+    if before != [_fingerprint(array) for array in arrays]:
         reply["changed"].append(TOOL_CALLS.get(name, name))
     values = _unpack(value, call["returns"], name)
     for key, item in zip(call["returns"], values, strict=True):
@@ -122,8 +123,14 @@ def _fill(arg: Any, kept: Mapping[str, Any]) -> Any:
     return arg
 
 
-def _fingerprint(arg: Any) -> bytes:
-    return arg.tobytes() if isinstance(arg, np.ndarray) else b""
+def _arrays(args: tuple[Any, ...]) -> list[np.ndarray]:
+    """The arrays that are handed in, those in dictionaries too: what a call must leave alone."""
+    inside = [item for arg in args if isinstance(arg, dict) for item in arg.values()]
+    return [arg for arg in (*args, *inside) if isinstance(arg, np.ndarray)]
+
+
+def _fingerprint(array: np.ndarray) -> tuple[tuple[int, ...], bytes]:
+    return array.shape, array.tobytes()
 
 
 def _unpack(value: Any, names: list[str], function: str) -> tuple[Any, ...]:

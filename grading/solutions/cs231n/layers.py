@@ -503,7 +503,8 @@ def max_pool_forward_naive(x, pool_param):
 def max_pool_backward_naive(dout, cache):
     """Gradient of max pooling: each output's gradient goes to the maximum of its window.
 
-    Where windows overlap the gradients add up; of equal maxima the first, row by row, takes it.
+    Where windows overlap the gradients add up; of equal maxima any one takes it, or all
+    of them a share.
     Dumoulin, Visin, "A guide to convolution arithmetic for deep learning" (2016), Section 3.
 
     Args:
