@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 SOON := $(if $(shell command -v timeout),timeout 120)
 # From whatever folder: the desk works in that of the course.
 IMAGES = $$(cd "$(or $(CIFAR10_DIR),/nowhere)" 2>/dev/null && pwd)
-CODE := cs231n datasets grading tests
+CODE := $(wildcard cs231n datasets grading tests)
 KEPT := course before-import-*
 NO_COURSE := \( -name demo -o ! -exec test -e {}/nbgrader_config.py \; \)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -20,6 +20,7 @@ SHELL := $(shell command -v bash || echo /bin/sh)
 help: ## list the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2} \
 	/^## / {print "\n" substr($$0, 4)}' $(MAKEFILE_LIST)
+.PHONY: help
 
 ## Everybody
 env: $(INSTALLED) ## make the environment in .venv from requirements.txt
@@ -33,12 +34,23 @@ check: env ## run the checks on your cs231n/ (one: make check NAME=affine_forwar
 	python -m grading $(NAME) $(if $(ENTROPY),--entropy $(ENTROPY))
 train: env ## train your ResNet-18 (ARGS="--budget 30m", or "--width 64 --epochs 15")
 	python -m cs231n.train $(ARGS)
+clean: ## remove caches and build/, but for courses (the demo goes) and kept student files
+	rm -rf .pytest_cache .ruff_cache .hypothesis $$(find $(CODE) -name __pycache__)
+	mkdir -p build && find build -mindepth 1 -maxdepth 1 $(KEPT:%=! -name '%') $(NO_COURSE) -exec rm -rf {} +
+
+# By content: a fresh clone is newer than an environment that others share, and may not write to.
+$(INSTALLED): requirements.txt
+	@cmp -s $< $@ || { $(PYTHON) -m venv $(VENV) && \
+	python -m pip install --disable-pip-version-check -r $< && cp $< $@; }
+
+.PHONY: env cifar10 synthetic-data lab check train clean
 
 ## Students
 submission: env ## make the archive to hand in (STUDENT=your_id)
 	python -m grading.release submission --student "$(STUDENT)"
 import: env ## take a solution of another year into cs231n/ (FROM=folder)
 	python -m grading.release import "$(FROM)"
+.PHONY: submission import
 
 ## Instructors: COURSE=build/demo works on another course than build/course
 demo: env seal ## a class of examples, from release to grades
@@ -72,6 +84,7 @@ similar: env ## list pairs of submissions that are closer than the starter code 
 desk: env ## open the course in JupyterLab; its menu has the formgrader
 	@test -d "$(COURSE)" || { echo "no $(COURSE) yet: make release or make demo comes first" >&2; exit 1; }
 	export CIFAR10_DIR="$(IMAGES)"; cd "$(COURSE)" && jupyter lab $(ARGS)
+.PHONY: demo release dist doctor collect grade feedback grades report scheduler worker similar desk
 
 ## Authors
 build: env ## write cs231n's stubs and notebooks/ from the masters
@@ -99,15 +112,4 @@ packages: ## install the Debian packages that tests use, or say how to
 	pg_ctlcluster=postgresql
 seal: ## install bubblewrap, which seals students' code, or say how to
 	@test ! -x .ci/packages || .ci/packages bwrap=bubblewrap
-clean: ## remove caches and build/, but for courses (the demo goes) and kept student files
-	rm -rf .pytest_cache .ruff_cache .hypothesis $$(find $(CODE) -name __pycache__)
-	mkdir -p build && find build -mindepth 1 -maxdepth 1 $(KEPT:%=! -name '%') $(NO_COURSE) -exec rm -rf {} +
-
-# By content: a fresh clone is newer than an environment that others share, and may not write to.
-$(INSTALLED): requirements.txt
-	@cmp -s $< $@ || { $(PYTHON) -m venv $(VENV) && \
-	python -m pip install --disable-pip-version-check -r $< && cp $< $@; }
-
-.PHONY: help env cifar10 synthetic-data lab check train submission import demo release dist collect \
-	grade feedback grades report scheduler worker similar desk doctor build compare lint test \
-	mutants hostile bench bench-train fuzz faults packages seal clean
+.PHONY: build compare lint test mutants hostile bench bench-train fuzz faults packages seal

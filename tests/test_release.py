@@ -265,6 +265,24 @@ def test_pages_of_the_archive_link_to_what_is_in_it(unpacked):
             assert (path.parent / target).is_file(), f"{name}: {target}"
     readme = pages["README.md"].read_text()
     assert "\n## For students\n" in readme and "\n## For instructors\n" not in readme
+    assert "make demo" not in readme and "\ntests/" not in readme
+
+
+def test_verbs_of_the_archive_run_what_is_in_it(unpacked):
+    """Are verbs for others left out of the Makefile, and are the modules of all others there?"""
+    command = ["make", "-s", "help"]
+    shown = subprocess.run(command, cwd=unpacked, capture_output=True, text=True).stdout
+    verbs = re.findall(r"^  make (\S+)", shown, re.MULTILINE)
+    assert {"env", "lab", "check", "submission"} <= set(verbs)
+    assert not {"demo", "grade", "build", "test"} & set(verbs)
+    text = (unpacked / "Makefile").read_text()
+    modules = re.findall(r"python -m ((?:cs231n|datasets|grading)[\w.]*)", text)
+    assert len(modules) > 5
+    for module in modules:
+        place = unpacked / module.replace(".", "/")
+        assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file(), module
+    refused = subprocess.run(["make", "demo"], cwd=unpacked, capture_output=True, text=True)
+    assert "No rule to make target" in refused.stderr
 
 
 def solution_lines():
@@ -416,7 +434,7 @@ def test_progress_is_read_without_running():
 def test_makefile_lists_every_verb():
     """Does `make help` know every verb, and is none more than two lines long?"""
     text = (ROOT / "Makefile").read_text()
-    phony = re.search(r"\.PHONY: ((?:[^\\\n]|\\\n)*)", text)[1].replace("\\\n", " ").split()
+    phony = " ".join(re.findall(r"^\.PHONY: (.*)", text, re.MULTILINE)).split()
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
     assert set(phony) == set(re.findall(r"^  make (\S+)", shown, re.MULTILINE))
     recipes = re.findall(r"^[a-z0-9-]+:.*\n((?:\t.*\n)+)", text, re.MULTILINE)

@@ -2,7 +2,7 @@
 
 What goes in is listed, not what stays out, and whatever has an exercise is built from the
 masters: an own solution in the course's working copy cannot slip into the archive. What is for
-instructors is left out, the README's sections on it too.
+instructors and authors is left out, the sections on it of README and Makefile too.
 """
 
 import zipfile
@@ -39,15 +39,23 @@ def contents() -> dict[str, bytes]:
         ]
     kept = [name for name in names if not name.startswith(LEFT_OUT)]
     files = {name: (ROOT / name).read_bytes() for name in kept}
-    files["README.md"] = _for_students(files["README.md"].decode()).encode()
+    for name in ("README.md", "Makefile"):
+        files[name] = _for_students(files[name].decode()).encode()
     return files | {name: text.encode() for name, text in artefacts()}
 
 
-def _for_students(readme: str) -> str:
-    """The README without the sections that link to what is left out."""
-    first, *sections = readme.split("\n## ")
-    kept = [text for text in sections if not any(f"]({name})" in text for name in LEFT_OUT)]
-    return "\n## ".join([first, *kept])
+def _for_students(text: str) -> str:
+    """A README or Makefile without the sections that are for others: named so, or linking to what
+    is left out. They name no folder that is not there."""
+    first, *sections = text.split("\n## ")
+    kept = [
+        section
+        for section in sections
+        if not section.startswith(("Instructors", "Authors"))
+        and not any(f"]({name})" in section for name in LEFT_OUT)
+    ]
+    lines = "\n## ".join([first, *kept]).splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("tests/"))
 
 
 def build_dist(archive: Path = ARCHIVE) -> Path:
