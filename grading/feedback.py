@@ -118,6 +118,10 @@ class Marks(GetGrades):
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         nb, resources = super().preprocess(nb, resources)
+        about, marks = resources["nbgrader"], [c.metadata.get("nbgrader", {}) for c in nb.cells]
+        waiting = [mark for mark in marks if mark.get("waits")]
+        about["waits"] = bool(waiting)  # an old mark of a new answer is not counted
+        about["score"] = max(about["score"] - sum(mark["score"] for mark in waiting), 0.0)
         if os.environ.get(RELEASE):
             resources["nbgrader"]["entropy"] = Store(course_of(self.parent)).entropy
         return nb, resources

@@ -30,6 +30,7 @@ class Row:
     points: dict[str, float | None] = field(default_factory=dict)
     most: dict[str, float] = field(default_factory=dict)
     pending: float = 0.0
+    again: list[str] = field(default_factory=list)  # marked by hand, and then handed in anew
     level: str = ""
     repairs: list[Repair] = field(default_factory=list)
     graded: bool = True
@@ -84,7 +85,10 @@ def _fill(row: Row, submission: Any, place: dict[str, int]) -> None:
     """Fill in what a submission earned, in the order of the course."""
     grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
     for grade in sorted(grades, key=lambda grade: place.get(grade.name, len(place))):
-        waits = grade.manual_score is None and grade.auto_score is None
+        by_hand = grade.manual_score is not None or bool(grade.extra_credit)
+        waits = grade.needs_manual_grade or (grade.manual_score is grade.auto_score is None)
+        if waits and by_hand:
+            row.again.append(grade.name)
         row.points[grade.name] = None if waits else float(grade.score)
         row.most[grade.name] = float(grade.max_score)
         row.pending += float(grade.max_score) if waits else 0.0
@@ -137,6 +141,10 @@ def show(table: list[Row]) -> None:
         repairs = str(len(row.repairs) or "")
         summary.add_row(escape(shown(row.student)), points, most, waiting, row.level, repairs)
     console.print(summary)
+    if again := [row for row in table if row.again]:
+        print("Marks that were given for other work, and count only once they are given again:")
+    for row in again:
+        print(f"  mark again: {shown(row.student)} {', '.join(row.again)}")
     missed = Counter(
         name
         for row in table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -212,6 +213,53 @@ def test_two_instructors(gradebook_url, tmp_path, monkeypatch):
     assert points(first) == dict.fromkeys(["ann", "bob", "cid", "eve"], FOUND)
     (eve,) = (row for row in grades.rows(first) if row.student == "eve")
     assert eve.points["fc_q1"] == pytest.approx(score)
+
+
+def mark_by_hand(course: Path, student: str, **scores: float) -> None:
+    """What the formgrader writes for these checks and answers of the first notebook."""
+    with gradebook.opened(course) as book:
+        for name, score in scores.items():
+            grade = book.find_grade(name, "FullyConnectedNets", "assignment2", student)
+            grade.manual_score, grade.needs_manual_grade = score, False
+        book.db.commit()
+
+
+@slow
+def test_a_mark_belongs_to_what_it_was_given_for(gradebook_url, tmp_path, monkeypatch, capsys):
+    """Does a mark stay through a new draw, and wait to be given again once the answer, or the
+    code of the check, is another; on the page and in the table?"""
+    course = released(tmp_path / "course")
+
+    def graded(entropy: int) -> tuple[grades.Row, str]:
+        monkeypatch.setenv("ENTROPY", str(entropy))
+        small_course.fill_store(course)
+        assert classroom.grade(course, 1) == classroom.feedback(course) == 0
+        (row,) = (row for row in grades.rows(course) if row.student == "mia")
+        page = course / "feedback/mia/assignment2/FullyConnectedNets.html"
+        return row, " ".join(page.read_text().split())
+
+    hand_in(course, "mia")
+    assert graded(5)[0].pending == 2.0
+    mark_by_hand(course, "mia", fc_q1=0.5, softmax_loss=1.5, relu_forward=0.75)
+    row, page = graded(6)
+    assert row.points["fc_q1"] == 0.5 and row.points["softmax_loss"] == 1.5 and not row.again
+    assert row.pending == 1.0 and "not marked yet" not in page and "so far" not in page
+
+    place = course / "submitted/mia/assignment2"
+    answer = small_course.student_notebook("FullyConnectedNets", "Another answer.")
+    (place / "FullyConnectedNets.ipynb").write_text(json.dumps(answer))
+    row, page = graded(6)
+    assert row.again == ["fc_q1"] and row.points["softmax_loss"] == 1.5 and row.pending == 2.0
+    assert page.count("not marked yet, of 1") == 2 and "3.25 of 5 points so far" in page
+    assert graded(7)[0].again == ["fc_q1"]  # until somebody gives it again
+    mark_by_hand(course, "mia", fc_q1=0.25)
+    (place / "cs231n/layers.py").write_text("# wrong\n")
+    row, page = graded(7)
+    assert sorted(row.again) == ["relu_forward", "softmax_loss"] and row.points["fc_q1"] == 0.25
+    assert "1.25 of 5 points so far" in page
+    capsys.readouterr()
+    grades.show([row])
+    assert "mark again: mia relu_forward, softmax_loss" in capsys.readouterr().out
 
 
 @slow

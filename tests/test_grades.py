@@ -37,6 +37,7 @@ def test_columns_are_in_the_order_of_the_course(tmp_path):
 
     def notebook(name, check):
         points = {"manual_score": None, "auto_score": 1.0, "score": 1.0, "max_score": 1.0}
+        points |= {"extra_credit": None, "needs_manual_grade": False}
         cell = SimpleNamespace(name=check, **points)
         return SimpleNamespace(name=name, grades=[cell])
 
