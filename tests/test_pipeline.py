@@ -370,6 +370,9 @@ def test_penalties_of_who_is_late(tmp_path, monkeypatch):
     with Gradebook(url, "cs231n") as book:
         scores = {n.name: n.score for n in book.find_submission("assignment2", "late").notebooks}
         assert found["late"] == scores and all(scores.values())
+        exported = book.find_submission("assignment2", "late")
+        (row,) = (row for row in grades.rows(course) if row.student == "late")
+        assert row.penalty == exported.late_submission_penalty > 0 and row.total == 0.0
         grade = book.find_grade("relu_forward", "FullyConnectedNets", "assignment2", "late")
         grade.manual_score, grade.needs_manual_grade = 0.25, False
         book.db.commit()
