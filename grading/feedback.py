@@ -122,7 +122,7 @@ class Marks(GetGrades):
         waiting = [mark for mark in marks if mark.get("waits")]
         about["waits"] = bool(waiting)  # an old mark of a new answer is not counted
         about["score"] = max(about["score"] - sum(mark["score"] for mark in waiting), 0.0)
-        if os.environ.get(RELEASE):
+        if _released():
             resources["nbgrader"]["entropy"] = Store(course_of(self.parent)).entropy
         return nb, resources
 
@@ -153,13 +153,18 @@ class Marks(GetGrades):
         cell.metadata.nbgrader["waits"] = bool(grade.needs_manual_grade)
 
 
+def _released() -> bool:
+    """Whether students may draw the inputs again: 0 means no."""
+    return os.environ.get(RELEASE, "0") not in ("", "0")
+
+
 def _report(outputs: list[NotebookNode]) -> list[NotebookNode]:
     """Of a check's outputs its report; the number below it is in the heading already."""
     kept = [output for output in outputs if output.output_type != "execute_result"]
     for output in kept:
         if "text/html" in output.get("data", {}):
             page = output.data["text/html"]
-            page = page if os.environ.get(RELEASE) else report.without_inputs(page)
+            page = page if _released() else report.without_inputs(page)
             # The section is on this very page.
             output.data["text/html"] = re.sub(r'href="\w+\.ipynb#', 'href="#', page)
     return kept

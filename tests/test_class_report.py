@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from grading.class_report import page, table
 from grading.class_report.__main__ import main
 from grading.outcome import Finding, Outcome
+from grading.overlay import ROOT
 from grading.store import Store
 
 fast = pytest.mark.fast
@@ -64,6 +67,15 @@ def test_the_page_names_nobody_unless_asked(course):
         rows = {(row["student"], row["check"]): row for row in csv.DictReader(file)}
     assert rows["'=zebedee", "relu_forward"]["mistakes"] == "ReLU: no gate"
     assert rows["quentin", "relu_forward"]["passed"] == "1"
+
+
+@fast
+@pytest.mark.parametrize("said, named", [("", False), ("0", False), ("1", True)])
+def test_names_of_0_are_none(said, named):
+    """Does `make report NAMES=0` name nobody?"""
+    run = subprocess.run(["make", "-n", "report", f"NAMES={said}", f"VENV={sys.prefix}"],
+                         cwd=ROOT, capture_output=True, text=True, check=True)  # fmt: skip
+    assert ("--names" in run.stdout) == named and "class_report" in run.stdout
 
 
 @fast
