@@ -25,6 +25,7 @@ from grading import cluster, connection, exam, gradebook, graders, repair
 from grading.gradebook import GradebookError
 from grading.graders import LONGEST
 from grading.machine import ClusterError
+from grading.nbgrader_config import EXPORT
 from grading.overlay import ROOT
 from grading.sealed import isolation
 from grading.sealed.isolation import LevelError
@@ -324,12 +325,12 @@ def grades(course: Path) -> int:
         return 1
     path = course / "grades.csv"
     table.write(rows, path)
-    status = nbgrader(course, "export", f"--CsvExportPlugin.to={course / 'nbgrader_export.csv'}")
+    status = nbgrader(course, "export")
     table.show(rows)
     noticed = evidence.write(course)
     print(f"\nnoticed while grading, without a verdict: {noticed} entries in "
           f"{course / 'evidence.csv'}")
-    print(f"table: {path}\nnbgrader's export: {course / 'nbgrader_export.csv'}")
+    print(f"table: {path}\nnbgrader's export: {course / EXPORT}")
     return _failed(course, "export") if status else 0
 
 
