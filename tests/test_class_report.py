@@ -113,13 +113,20 @@ def test_a_damaged_outcome_needs_a_human(course):
 
 @fast
 def test_a_disagreement_is_seen():
-    """Is a score in the gradebook that the outcome did not earn held up?"""
-    found = {"relu_forward": table.Found(1.0, 2.0)}
-    same = table.Student("a", found, {"relu_forward": 0.5}, {"relu_forward": 1.0})
-    other = table.Student("b", found, {"relu_forward": 1.0}, {"relu_forward": 1.0})
-    assert same.disagrees == [] and other.disagrees == ["relu_forward"]
-    nothing = table.Student("c", found, {"relu_forward": 0.0}, {"relu_forward": 0.0})
-    assert nothing.disagrees == []  # an instructor may let an exercise count nothing
+    """Is an automatic score in the gradebook that the outcome did not earn held up, with the
+    check and both numbers; and is what an instructor gave no alarm?"""
+
+    def student(automatic: float, score: float | None, most: float = 1.0) -> table.Student:
+        found = {"relu_forward": table.Found(1.0, 2.0)}
+        numbers = ({"relu_forward": value} for value in (score, automatic, most))
+        return table.Student("a", found, *numbers)
+
+    assert student(0.5, 0.5).disagrees == {} == student(0.5, 3.5).disagrees  # extra credit
+    other = student(1.0, 1.0)
+    assert other.disagrees == {"relu_forward": (1.0, 0.5)}
+    assert page._reasons(other) == ["the gradebook and the stored outcome disagree"]
+    assert "relu_forward: 1 in the gradebook, 0.5 stored" in page._reasons(other, numbers=True)[0]
+    assert student(0.0, 0.0, 0.0).disagrees == {}  # an exercise may count nothing
 
 
 @pytest.mark.slow

@@ -108,8 +108,8 @@ def _known(students: Sequence[Student]) -> Counter[str]:
     )
 
 
-def _reasons(student: Student) -> list[str]:
-    """Why a human should look at a submission."""
+def _reasons(student: Student, numbers: bool = False) -> list[str]:
+    """Why a human should look at a submission; with `numbers`, which points disagree."""
     reasons = []
     if not student.found:
         reasons.append("not graded")
@@ -120,7 +120,13 @@ def _reasons(student: Student) -> list[str]:
     if any(found.otherwise == "the grader failed" for found in student.found.values()):
         reasons.append("the grader itself failed on a check")
     if student.disagrees:
-        reasons.append("the gradebook and the stored outcome disagree")
+        told = "; ".join(
+            f"{name}: {number(book)} in the gradebook, {number(stored)} stored"
+            for name, (book, stored) in student.disagrees.items()
+        )
+        reasons.append(
+            f"the gradebook and the stored outcome disagree{f' ({told})' if numbers else ''}"
+        )
     return reasons
 
 
@@ -129,7 +135,7 @@ def _humans(students: Sequence[Student]) -> list[tuple[str, int]]:
 
 
 def _named(students: Sequence[Student]) -> list[tuple[str, str, float]]:
-    rows = [(one_line(s.name, 80), "; ".join(_reasons(s)), s.total) for s in students]
+    rows = [(one_line(s.name, 80), "; ".join(_reasons(s, numbers=True)), s.total) for s in students]
     return [row for row in rows if row[1]]
 
 
