@@ -59,9 +59,9 @@ def nbgrader(course: Path, *arguments: str) -> int:
     )
 
 
-def _anew(course: Path, command: str) -> int:
+def _anew(course: Path, command: str, *options: str) -> int:
     """Run nbgrader's command on the whole assignment; say why where it failed."""
-    status = nbgrader(course, command, ASSIGNMENT, "--force")
+    status = nbgrader(course, command, ASSIGNMENT, "--force", *options)
     return _failed(course, command) if status else 0
 
 
@@ -306,9 +306,13 @@ def _share(course: Path, share: int, of: int) -> subprocess.Popen:
 
 
 def feedback(course: Path) -> int:
-    """nbgrader's `generate_feedback`: one HTML file a notebook and student."""
-    if _anew(course, "generate_feedback"):
+    """nbgrader's `generate_feedback`: one HTML file a notebook and student in the gradebook."""
+    converted = {path.parent.name for path in course.glob(f"autograded/*/{ASSIGNMENT}")}
+    gone = ",".join(sorted(converted - gradebook.students(course, ASSIGNMENT)))
+    if _anew(course, "generate_feedback", f"--CourseDirectory.student_id_exclude={gone}"):
         return 1
+    if gone:
+        print(f"no feedback for who is not in the gradebook: {gone}")
     count = sum(1 for _ in course.glob(f"feedback/*/{ASSIGNMENT}/*.html"))
     print(f"{count} feedback files in {course / 'feedback'}/<student>/{ASSIGNMENT}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import pytest
 import small_course
 
 from grading import classroom, gradebook, grades
+from grading.class_report import table
 from grading.class_report.__main__ import main as report
 from grading.gradebook import GradebookError
 from grading.overlay import ROOT
@@ -260,6 +262,27 @@ def test_a_mark_belongs_to_what_it_was_given_for(gradebook_url, tmp_path, monkey
     capsys.readouterr()
     grades.show([row])
     assert "mark again: mia relu_forward, softmax_loss" in capsys.readouterr().out
+
+
+@slow
+def test_a_student_who_left(tmp_path, monkeypatch, capsys):
+    """Are feedback and report of the others, where one was removed from the gradebook; and is
+    extra credit in the report's points, and no alarm?"""
+    monkeypatch.delenv("CS231N_DB_URL", raising=False)
+    course = released(tmp_path / "course")
+    hand_in(course, "ann", "bob")
+    assert classroom.grade(course, 1) == 0
+    small_course.must(small_course.nbgrader(course, "db", "student", "remove", "bob", "--force"))
+    shutil.rmtree(course / "submitted/bob")
+    with gradebook.opened(course) as book:
+        grade = book.find_grade("relu_forward", "FullyConnectedNets", "assignment2", "ann")
+        grade.extra_credit, grade.needs_manual_grade = 3.0, False
+        book.db.commit()
+    assert classroom.feedback(course) == 0
+    assert "not in the gradebook: bob" in capsys.readouterr().out
+    assert {path.name for path in course.glob("feedback/*")} == {"ann"}
+    (ann,) = table.students(course)
+    assert ann.name == "ann" and ann.scores["relu_forward"] == 4.0 and not ann.disagrees
 
 
 @slow

@@ -89,7 +89,8 @@ def students(course: Path) -> list[Student]:
 
     scores = scored(course)  # of each exercise: the score, the automatic one, the points
     collected = {path.parent.name for path in course.glob(f"submitted/*/{ASSIGNMENT}")}
-    graded = {path.name for path in (course / "graded").glob("*")}
+    # Who left the course has a mark still, and is not in the gradebook.
+    graded = {path.name for path in (course / "graded").glob("*")} if not scores else set()
     made = []
     for name in sorted(collected | graded | set(scores)):
         note = mark(course, name)
