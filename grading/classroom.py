@@ -21,7 +21,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datasets import cifar10_1
-from grading import cluster, connection, exam, gradebook, graders, repair
+from grading import cluster, connection, exam, gradebook, graders, images, repair
 from grading.gradebook import GradebookError
 from grading.graders import LONGEST
 from grading.machine import ClusterError
@@ -144,8 +144,14 @@ def _grade(course: Path, store: Store, workers: int | None) -> int:
     except ValueError as problem:
         print(problem, file=sys.stderr)
         return 1
-    if (images := exam.source()) != "CIFAR-10":
-        print(WITHOUT_IMAGES[images], file=sys.stderr)
+    if problem := images.fewer(course):
+        print(problem, file=sys.stderr)
+        return 1
+    images.keep(course)
+    if (found := exam.source()) != "CIFAR-10":
+        print(WITHOUT_IMAGES[found], file=sys.stderr)
+    elif cifar10_1.version():
+        print(f"checkpoints are tested on the new images of {cifar10_1.VARIABLE} too")
     workers = workers or os.cpu_count() or 1
     _repair_all(course, workers)
     lost = None
@@ -308,7 +314,8 @@ def _share(course: Path, share: int, of: int) -> subprocess.Popen:
 def feedback(course: Path) -> int:
     """nbgrader's `generate_feedback`: one HTML file a notebook and student in the gradebook."""
     converted = {path.parent.name for path in course.glob(f"autograded/*/{ASSIGNMENT}")}
-    gone = ",".join(sorted(converted - gradebook.students(course, ASSIGNMENT)))
+    known = gradebook.students(course, ASSIGNMENT) if converted else set()
+    gone = ",".join(sorted(converted - known))
     if _anew(course, "generate_feedback", f"--CourseDirectory.student_id_exclude={gone}"):
         return 1
     if gone:
@@ -395,8 +402,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
     arguments = parser.parse_args(argv)
     course = (arguments.course or COURSE).resolve()
-    if images := os.environ.get("CIFAR10_DIR"):  # nbgrader's command works in another folder
-        os.environ["CIFAR10_DIR"] = os.path.abspath(images)
+    if data := os.environ.get("CIFAR10_DIR"):  # nbgrader's command works in another folder
+        os.environ["CIFAR10_DIR"] = os.path.abspath(data)
     try:
         if arguments.verb == "demo":
             return demo(DEMO)

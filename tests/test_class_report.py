@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from grading import images
 from grading.class_report import page, table
 from grading.class_report.__main__ import main
 from grading.outcome import Finding, Outcome
@@ -86,6 +87,16 @@ def test_the_page_says_what_was_not_understood(course):
     assert "raises IndexError (1)" in made and "raises an error of its own (1)" in made
     assert "0.9009" in made and "may be tampering" in made
     assert "MyError" not in made and "<b>3" not in made
+
+
+@fast
+def test_the_page_says_what_checkpoints_were_tested_on(course):
+    """Are the images of the last grading on the page, new ones too?"""
+    assert main(["--course", str(course)]) == 0
+    assert "test images of the last" not in (course / "report.html").read_text()
+    images.note(course).write_text("CIFAR-10 and new images\n")
+    assert main(["--course", str(course)]) == 0
+    assert "last grading: CIFAR-10 and new images." in (course / "report.html").read_text()
 
 
 @fast

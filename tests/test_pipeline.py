@@ -21,6 +21,7 @@ import small_course
 from nbgrader import utils
 from nbgrader.api import Gradebook
 
+from datasets import cifar10_1
 from grading import (
     classroom,
     connection,
@@ -30,9 +31,11 @@ from grading import (
     gradebook,
     graders,
     grades,
+    images,
     nbgrader_config,
     preprocessors,
 )
+from grading.outcome import Outcome
 from grading.overlay import ROOT
 from grading.release import notebooks
 from grading.store import Changed, Store
@@ -476,13 +479,42 @@ def test_a_class_without_cifar10_is_told_and_graded_anew_with_it(tmp_path, monke
     (tmp_path / "graded").mkdir()
     keys = set()
     words = {"missing": "no points", "a stand-in": "the stand-in", "CIFAR-10": ""}
-    for images, told in words.items():
-        monkeypatch.setattr(exam, "source", lambda images=images: images)
+    for source, told in words.items():
+        monkeypatch.setattr(exam, "source", lambda source=source: source)
         assert classroom.grade(tmp_path) == 0
         said = capsys.readouterr().err
-        assert told in said and ("make cifar10" in said) == (images != "CIFAR-10")
+        assert told in said and ("make cifar10" in said) == (source != "CIFAR-10")
         keys.add(Store(tmp_path).key(tmp_path))
     assert len(keys) == 3
+
+
+@fast
+def test_a_setting_that_is_forgotten_takes_no_points(tmp_path, monkeypatch, capsys):
+    """Is nothing graded where a class had more to test checkpoints on, unless it is asked for; are
+    new images told; and may there be more of them at any time?"""
+    monkeypatch.setenv("ENTROPY", "1")
+    monkeypatch.setattr(gradebook, "students", lambda *_: set())
+    monkeypatch.setattr(classroom, "autograde", lambda *_: 0)
+    earned = Outcome("resnet18_accuracy", 7.0, 10.0, "Accuracy 0.9", level="process")
+    Store(tmp_path).write("k", {"resnet18_accuracy": earned})
+    (tmp_path / "graded").mkdir()
+    (tmp_path / "graded" / "ann").write_text("content k\n")
+
+    def graded(source: str, new: str = "") -> tuple[int, str]:
+        monkeypatch.setattr(exam, "source", lambda: source)
+        monkeypatch.setattr(cifar10_1, "version", lambda: new)
+        status = classroom.grade(tmp_path)
+        return status, "".join(capsys.readouterr())
+
+    assert graded("missing")[0] == graded("CIFAR-10")[0] == 0
+    status, said = graded("CIFAR-10", "a hash")
+    assert status == 0 and "tested on the new images of CIFAR10_1_URL too" in said
+    for lacking in (("CIFAR-10",), ("missing", "a hash"), ("missing",)):
+        status, said = graded(*lacking)
+        assert status == 1 and "1 checkpoints have points from a test on CIFAR-10 and new" in said
+    assert graded("CIFAR-10", "another hash")[0] == 0
+    images.note(tmp_path).unlink()
+    assert graded("missing")[0] == 0  # asked for
 
 
 @slow

@@ -21,9 +21,11 @@ SHOWN = 4  # mistakes listed beside a check
 MOST_KNOWN = 25  # mistakes listed for the course
 
 
-def html(students: Sequence[Student], homes: Mapping[str, str], names: bool) -> str:
+def html(
+    students: Sequence[Student], homes: Mapping[str, str], names: bool, tested: str = ""
+) -> str:
     """The whole page; `homes` is exercise -> notebook, in order. Without `names` nobody is
-    named."""
+    named. `tested` is what checkpoints were tested on."""
     graded = [student for student in students if student.found]
     totals = [student.total for student in graded]
     checks = list(dict.fromkeys([*homes, *(name for s in graded for name in s.found)]))
@@ -48,6 +50,7 @@ def html(students: Sequence[Student], homes: Mapping[str, str], names: bool) -> 
         humans=_humans(students),
         named=_named(students) if names else [],
         names=names,
+        tested=tested,
         accuracies=_spread(accuracies),
         measured=len(accuracies),
         stand_in=sum(s.stand_in for s in graded),
