@@ -60,6 +60,6 @@ def _with_points(course: Path) -> int:
     """How many students have points for a checkpoint."""
     from grading.class_report.table import outcomes
 
-    keys = [path.read_text().split()[-1] for path in course.glob("graded/*")]
-    found = [outcomes(course, key)[0].get(CHECK) for key in keys]
+    marks = [path.read_text().split() for path in course.glob("graded/*")]
+    found = [outcomes(course, words[-1])[0].get(CHECK) for words in marks if words]
     return sum(1 for one in found if one is not None and one.points > 0)

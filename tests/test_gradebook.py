@@ -14,11 +14,12 @@ import needed
 import pytest
 import small_course
 
-from grading import classroom, gradebook, grades
+from grading import classroom, gradebook, grades, preprocessors
 from grading.class_report import table
 from grading.class_report.__main__ import main as report
 from grading.gradebook import GradebookError
 from grading.overlay import ROOT
+from grading.store import write_atomically
 from tests import faults
 
 fast, slow = pytest.mark.fast, pytest.mark.slow
@@ -130,6 +131,28 @@ def test_another_gradebook_knows_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("CS231N_DB_URL", f"sqlite:///{tmp_path}/other.db")
     with pytest.raises(GradebookError, match="does not know assignment2: `make release`"):
         gradebook.students(tmp_path, "assignment2")
+
+
+@fast
+def test_a_mark_names_its_gradebook(tmp_path, monkeypatch):
+    """Is a student graded into one gradebook done again for another, and there, later, too?"""
+    monkeypatch.setenv("ENTROPY", "5")
+    monkeypatch.delenv("CS231N_DB_URL", raising=False)
+    folder = tmp_path / "submitted/ann/assignment2"
+    folder.mkdir(parents=True)
+    note = preprocessors.mark(tmp_path, "ann")
+
+    def graded_already() -> bool:
+        assert classroom._forget_stale(tmp_path, {"ann"}) == {}
+        there = note.is_file()
+        write_atomically(note, preprocessors.graded_state(tmp_path, folder))
+        return there
+
+    assert not graded_already() and graded_already()
+    monkeypatch.setenv("CS231N_DB_URL", NOBODY)
+    assert not graded_already() and graded_already()
+    monkeypatch.delenv("CS231N_DB_URL")
+    assert not graded_already()
 
 
 @slow
