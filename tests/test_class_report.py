@@ -100,6 +100,14 @@ def test_the_page_says_what_checkpoints_were_tested_on(course):
 
 
 @fast
+def test_no_checkpoint_is_said_so():
+    """Is a missing checkpoint told from one that gave no answer?"""
+    about = {"summary": "", "error": "There is no checkpoints/resnet18_cifar10.safetensors. Train."}
+    assert table._otherwise(about) == "no checkpoint handed in"
+    assert table._otherwise(about | {"error": "The network gave no answer: boo"}) == "no answer"
+
+
+@fast
 def test_the_page_needs_no_network(course):
     """Does the page load nothing, and do its pictures have words beside them?"""
     made = page.html(table.students(course), table.homes(course), names=False)

@@ -150,6 +150,8 @@ def _otherwise(outcome: dict[str, Any]) -> str:
     summary, error = outcome["summary"], outcome["error"]
     if "Not written yet" in summary:
         return "not written"
+    if error.startswith("There is no checkpoints/"):
+        return "no checkpoint handed in"
     if "the grader itself failed" in error:
         return "the grader failed"
     if re.search(r"no answer (within|in time)|seconds for (a|this) ", error):
