@@ -91,8 +91,9 @@ class SaveGrades(SaveAutoGrades):
     def _add_score(self, cell: NotebookNode, resources: dict) -> None:
         place = resources["nbgrader"]["notebook"], cell.metadata.nbgrader["grade_id"]
         _scores[place], _ = utils.determine_grade(cell, self.log)
-        answer = hashlib.sha256(cell.source.encode("utf-8", "surrogateescape")).hexdigest()
-        _contents["/".join(place)] = answer if utils.is_solution(cell) else self._code
+        answer = hashlib.sha256(cell.source.encode("utf-8", "surrogatepass")).hexdigest()
+        given_for = answer if utils.is_solution(cell) else self._code
+        _contents["/".join(place)] = given_for[:16]
 
     def _add_comment(self, cell: NotebookNode, resources: dict) -> None:
         marks = cell.metadata.nbgrader
