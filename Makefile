@@ -72,7 +72,7 @@ feedback: env ## write each student's feedback
 grades: env ## export the grades, a column a check, and a summary
 	python -m grading.classroom grades --course "$(COURSE)"
 report: env ## write a page about the class, and its data as CSV (NAMES=1 names students)
-	python -m grading.class_report --course "$(COURSE)" $(if $(NAMES),--names)
+	python -m grading.class_report --course "$(COURSE)" $(if $(filter-out 0,$(NAMES)),--names)
 scheduler: export DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL ?= 60s
 scheduler: env ## start the scheduler of a cluster, for DASK_SCHEDULER=tcp://host:8786 make grade
 	dask scheduler $(ARGS)

@@ -21,10 +21,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datasets import cifar10_1
-from grading import cluster, connection, exam, gradebook, graders, repair
+from grading import cluster, connection, exam, gradebook, graders, images, repair
 from grading.gradebook import GradebookError
 from grading.graders import LONGEST
 from grading.machine import ClusterError
+from grading.nbgrader_config import EXPORT
 from grading.overlay import ROOT
 from grading.release.changes import refusal
 from grading.sealed import isolation
@@ -205,8 +206,14 @@ def _grade(course: Path, store: Store, workers: int | None) -> int:
     except ValueError as problem:
         print(problem, file=sys.stderr)
         return 1
-    if (images := exam.source()) != "CIFAR-10":
-        print(WITHOUT_IMAGES[images], file=sys.stderr)
+    if problem := images.fewer(course):
+        print(problem, file=sys.stderr)
+        return 1
+    images.keep(course)
+    if (found := exam.source()) != "CIFAR-10":
+        print(WITHOUT_IMAGES[found], file=sys.stderr)
+    elif cifar10_1.version():
+        print(f"checkpoints are tested on the new images of {cifar10_1.VARIABLE} too")
     workers = workers or os.cpu_count() or 1
     _repair_all(course, workers)
     lost = None
@@ -367,9 +374,14 @@ def _share(course: Path, share: int, of: int) -> subprocess.Popen:
 
 
 def feedback(course: Path) -> int:
-    """nbgrader's `generate_feedback`: one HTML file a notebook and student."""
-    if _anew(course, "generate_feedback"):
+    """nbgrader's `generate_feedback`: one HTML file a notebook and student in the gradebook."""
+    converted = {path.parent.name for path in course.glob(f"autograded/*/{ASSIGNMENT}")}
+    known = gradebook.students(course, ASSIGNMENT) if converted else set()
+    gone = ",".join(sorted(converted - known))
+    if _anew(course, "generate_feedback", f"--CourseDirectory.student_id_exclude={gone}"):
         return 1
+    if gone:
+        print(f"no feedback for who is not in the gradebook: {gone}")
     count = sum(1 for _ in course.glob(f"feedback/*/{ASSIGNMENT}/*.html"))
     print(f"{count} feedback files in {course / 'feedback'}/<student>/{ASSIGNMENT}")
     return 0
@@ -386,12 +398,12 @@ def grades(course: Path) -> int:
         return 1
     path = course / "grades.csv"
     table.write(rows, path)
-    status = nbgrader(course, "export", f"--CsvExportPlugin.to={course / 'nbgrader_export.csv'}")
+    status = nbgrader(course, "export")
     table.show(rows)
     noticed = evidence.write(course)
     print(f"\nnoticed while grading, without a verdict: {noticed} entries in "
           f"{course / 'evidence.csv'}")
-    print(f"table: {path}\nnbgrader's export: {course / 'nbgrader_export.csv'}")
+    print(f"table: {path}\nnbgrader's export: {course / EXPORT}")
     return _failed(course, "export") if status else 0
 
 
@@ -451,8 +463,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
     arguments = parser.parse_args(argv)
     course = (arguments.course or COURSE).resolve()
-    if images := os.environ.get("CIFAR10_DIR"):  # nbgrader's command works in another folder
-        os.environ["CIFAR10_DIR"] = os.path.abspath(images)
+    if data := os.environ.get("CIFAR10_DIR"):  # nbgrader's command works in another folder
+        os.environ["CIFAR10_DIR"] = os.path.abspath(data)
     try:
         if arguments.verb == "demo":
             return demo(DEMO)

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.orm import scoped_session, sessionmaker, with_polymorphic
 from sqlalchemy.orm.exc import FlushError
 
+from grading import scores
 from grading.nbgrader_config import COURSE_ID
 
 COURSES = (COURSE_ID, "default_course")  # nbgrader's preprocessors name no course
@@ -29,8 +30,8 @@ INDEXES = {
 
 
 def prepare(url: str) -> None:
-    """Add the indexes that are missing. A gradebook that is locked or away is left as it is:
-    whoever comes next says so."""
+    """Add the indexes that are missing, and the table of ours. A gradebook that is locked or away
+    is left as it is: whoever comes next says so."""
     try:
         for course in COURSES:  # once, not by several at the same time
             with api.Gradebook(url, course) as gradebook:
@@ -40,6 +41,7 @@ def prepare(url: str) -> None:
                         text(f"CREATE INDEX IF NOT EXISTS {name} ON {table} ({column})")
                     )
                 gradebook.db.commit()
+        scores.add_table(url)
     except (SQLAlchemyError, api.InvalidEntry):
         return
 

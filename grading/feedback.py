@@ -118,7 +118,11 @@ class Marks(GetGrades):
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         nb, resources = super().preprocess(nb, resources)
-        if os.environ.get(RELEASE):
+        about, marks = resources["nbgrader"], [c.metadata.get("nbgrader", {}) for c in nb.cells]
+        waiting = [mark for mark in marks if mark.get("waits")]
+        about["waits"] = bool(waiting)  # an old mark of a new answer is not counted
+        about["score"] = max(about["score"] - sum(mark["score"] for mark in waiting), 0.0)
+        if _released():
             resources["nbgrader"]["entropy"] = Store(course_of(self.parent)).entropy
         return nb, resources
 
@@ -149,13 +153,18 @@ class Marks(GetGrades):
         cell.metadata.nbgrader["waits"] = bool(grade.needs_manual_grade)
 
 
+def _released() -> bool:
+    """Whether students may draw the inputs again: 0 means no."""
+    return os.environ.get(RELEASE, "0") not in ("", "0")
+
+
 def _report(outputs: list[NotebookNode]) -> list[NotebookNode]:
     """Of a check's outputs its report; the number below it is in the heading already."""
     kept = [output for output in outputs if output.output_type != "execute_result"]
     for output in kept:
         if "text/html" in output.get("data", {}):
             page = output.data["text/html"]
-            page = page if os.environ.get(RELEASE) else report.without_inputs(page)
+            page = page if _released() else report.without_inputs(page)
             # The section is on this very page.
             output.data["text/html"] = re.sub(r'href="\w+\.ipynb#', 'href="#', page)
     return kept

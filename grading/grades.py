@@ -30,13 +30,16 @@ class Row:
     points: dict[str, float | None] = field(default_factory=dict)
     most: dict[str, float] = field(default_factory=dict)
     pending: float = 0.0
+    penalty: float = 0.0  # nbgrader's, for a late submission
+    again: list[str] = field(default_factory=list)  # marked by hand, and then handed in anew
     level: str = ""
     repairs: list[Repair] = field(default_factory=list)
     graded: bool = True
 
     @property
     def total(self) -> float:
-        return round(sum(points or 0.0 for points in self.points.values()), 4)
+        earned = sum(points or 0.0 for points in self.points.values())
+        return round(max(earned - self.penalty, 0.0), 4)
 
 
 def rows(course: Path) -> list[Row]:
@@ -82,9 +85,13 @@ def _submissions(book: Any, students: list[str]) -> dict[str, Any]:
 
 def _fill(row: Row, submission: Any, place: dict[str, int]) -> None:
     """Fill in what a submission earned, in the order of the course."""
+    row.penalty = float(submission.late_submission_penalty or 0.0)
     grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
     for grade in sorted(grades, key=lambda grade: place.get(grade.name, len(place))):
-        waits = grade.manual_score is None and grade.auto_score is None
+        by_hand = grade.manual_score is not None or bool(grade.extra_credit)
+        waits = grade.needs_manual_grade or (grade.manual_score is grade.auto_score is None)
+        if waits and by_hand:
+            row.again.append(grade.name)
         row.points[grade.name] = None if waits else float(grade.score)
         row.most[grade.name] = float(grade.max_score)
         row.pending += float(grade.max_score) if waits else 0.0
@@ -96,14 +103,16 @@ def write(table: list[Row], path: Path) -> None:
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     out.writerow(
-        ["student", "total", "max", "manual_pending", *names, "level", "graded", "repairs"]
+        ["student", "total", "max", "manual_pending", "late_penalty", *names, "level", "graded",
+         "repairs"]
     )
     for row in table:
         cells = ["" if row.points.get(name) is None else row.points[name] for name in names]
         repairs = "; ".join(map(str, row.repairs))
         state = "yes" if row.graded else "no"
         most = sum(row.most.values())
-        line = [row.student, row.total, most, row.pending, *cells, row.level, state, repairs]
+        start = [row.student, row.total, most, row.pending, row.penalty]
+        line = [*start, *cells, row.level, state, repairs]
         out.writerow([harmless(cell) if isinstance(cell, str) else cell for cell in line])
     write_atomically(path, text.getvalue())
 
@@ -129,14 +138,19 @@ def show(table: list[Row]) -> None:
 
     console = Console()
     summary = Table(title="Grades")
-    for heading in ("student", "points", "of", "waiting", "level", "repairs"):
+    for heading in ("student", "points", "of", "waiting", "late", "level", "repairs"):
         summary.add_column(heading, justify="left" if heading in ("student", "level") else "right")
     for row in table:
         points = _short(row.total) + ("" if row.graded else " (not graded)")
         most, waiting = _short(sum(row.most.values())), _short(row.pending)
+        late = _short(-row.penalty) if row.penalty else ""
         repairs = str(len(row.repairs) or "")
-        summary.add_row(escape(shown(row.student)), points, most, waiting, row.level, repairs)
+        summary.add_row(escape(shown(row.student)), points, most, waiting, late, row.level, repairs)
     console.print(summary)
+    if again := [row for row in table if row.again]:
+        print("Marks that were given for other work, and count only once they are given again:")
+    for row in again:
+        print(f"  mark again: {shown(row.student)} {', '.join(row.again)}")
     missed = Counter(
         name
         for row in table

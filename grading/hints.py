@@ -8,6 +8,7 @@ import re
 _HINTS = [
     ("SyntaxError", r"call to 'print'", "Python 3 writes print(x), a function"),
     ("SyntaxError", r"except .* as|multiple exception types", "Python 3 writes except Error as e"),
+    ("SyntaxError", r"null bytes|codec can't decode", "save the file as UTF-8"),
     ("NameError", r"'xrange'", "Python 3 writes range for xrange"),
     ("NameError", r"'unicode'", "Python 3 writes str for unicode"),
     ("NameError", r"'raw_input'", "Python 3 writes input for raw_input"),

@@ -14,6 +14,7 @@ from grading.repair import COLLECTED
 
 ASSIGNMENT = "assignment2"
 COURSE_ID = "cs231n"
+EXPORT = "nbgrader_export.csv"  # of the command `nbgrader export`, in the course folder
 # The texts of grading/release/notebooks.py. Its import would load torch in each nbgrader command.
 CODE_STUB = 'raise NotImplementedError("Not written yet. Write it in this cell.")'
 TEXT_STUB = "*Your answer here.*"
@@ -75,6 +76,7 @@ def configure(c: Any, root: Path | str) -> None:
     c.ExchangeFactory.list = "grading.exchange.CourseExchangeList"
     c.GenerateFeedback.exporter_class = "grading.feedback.FeedbackExporter"
     c.GenerateFeedback.preprocessors = ["grading.feedback.Marks"]
+    c.CsvExportPlugin.to = str(course / EXPORT)  # grades.csv is the table of `make grades`
     c.OverwriteCells.add_missing_cells = True
     c.LimitOutput.max_lines = 400
     c.LimitOutput.max_traceback = 60

@@ -22,7 +22,7 @@ from nbgrader import utils
 from nbgrader.api import Gradebook
 from nbgrader.preprocessors import NbGraderPreprocessor
 
-from grading import repair, report, scores
+from grading import gradebook, repair, report, scores
 from grading.outcome import Outcome
 from grading.outputs import Budget, clean_outputs
 from grading.store import Store, write_atomically
@@ -206,8 +206,8 @@ def mark_graded(assignment: str, student: str, notebooks: list[str]) -> None:
 
 
 def graded_state(course: Path, folder: Path) -> str:
-    """All that a submission's place in the gradebook depends on."""
-    return f"{repair.fingerprint(folder)} {Store(course).key(folder)}\n"
+    """All that a submission's place in the gradebook depends on, and which gradebook that is."""
+    return f"{gradebook.name(course)} {repair.fingerprint(folder)} {Store(course).key(folder)}\n"
 
 
 def _where(resources: dict, converter) -> tuple[Path, str, str]:

@@ -202,6 +202,14 @@ def test_an_honest_network_gets_its_accuracy(grade, networks, images):
     assert not outcome.evidence and not outcome.error
 
 
+def test_a_ceiling_that_is_met_is_in_the_first_sentence(grade, networks, monkeypatch):
+    """Does the summary say why a network of another width has not all its accuracy earns?"""
+    monkeypatch.setattr(checkpoint, "SCALE", ((0.0, 0.0), (0.01, 1.0)))
+    outcome = grade(networks["training"])
+    assert outcome.points == pytest.approx(0.7 * outcome.max_points)
+    assert outcome.summary.endswith(" A network of another width earns at most 70%.")
+
+
 def test_a_network_trained_on_the_test_images_gains_nothing(grade, networks, images):
     """Does the accuracy on the training images count where that on the test images is higher?"""
     outcome = grade(networks["test"])

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from grading import images
 from grading.class_report import page, table
 from grading.class_report.__main__ import main
 from grading.outcome import Finding, Outcome
+from grading.overlay import ROOT
 from grading.store import Store
 
 fast = pytest.mark.fast
@@ -67,6 +71,15 @@ def test_the_page_names_nobody_unless_asked(course):
 
 
 @fast
+@pytest.mark.parametrize("said, named", [("", False), ("0", False), ("1", True)])
+def test_names_of_0_are_none(said, named):
+    """Does `make report NAMES=0` name nobody?"""
+    run = subprocess.run(["make", "-n", "report", f"NAMES={said}", f"VENV={sys.prefix}"],
+                         cwd=ROOT, capture_output=True, text=True, check=True)  # fmt: skip
+    assert ("--names" in run.stdout) == named and "class_report" in run.stdout
+
+
+@fast
 def test_the_page_says_what_was_not_understood(course):
     """Are mistakes counted by students, failures without a name said in words of ours?"""
     made = page.html(table.students(course), table.homes(course), names=False)
@@ -74,6 +87,24 @@ def test_the_page_says_what_was_not_understood(course):
     assert "raises IndexError (1)" in made and "raises an error of its own (1)" in made
     assert "0.9009" in made and "may be tampering" in made
     assert "MyError" not in made and "<b>3" not in made
+
+
+@fast
+def test_the_page_says_what_checkpoints_were_tested_on(course):
+    """Are the images of the last grading on the page, new ones too?"""
+    assert main(["--course", str(course)]) == 0
+    assert "test images of the last" not in (course / "report.html").read_text()
+    images.note(course).write_text("CIFAR-10 and new images\n")
+    assert main(["--course", str(course)]) == 0
+    assert "last grading: CIFAR-10 and new images." in (course / "report.html").read_text()
+
+
+@fast
+def test_no_checkpoint_is_said_so():
+    """Is a missing checkpoint told from one that gave no answer?"""
+    about = {"summary": "", "error": "There is no checkpoints/resnet18_cifar10.safetensors. Train."}
+    assert table._otherwise(about) == "no checkpoint handed in"
+    assert table._otherwise(about | {"error": "The network gave no answer: boo"}) == "no answer"
 
 
 @fast
@@ -101,13 +132,20 @@ def test_a_damaged_outcome_needs_a_human(course):
 
 @fast
 def test_a_disagreement_is_seen():
-    """Is a score in the gradebook that the outcome did not earn held up?"""
-    found = {"relu_forward": table.Found(1.0, 2.0)}
-    same = table.Student("a", found, {"relu_forward": 0.5}, {"relu_forward": 1.0})
-    other = table.Student("b", found, {"relu_forward": 1.0}, {"relu_forward": 1.0})
-    assert same.disagrees == [] and other.disagrees == ["relu_forward"]
-    nothing = table.Student("c", found, {"relu_forward": 0.0}, {"relu_forward": 0.0})
-    assert nothing.disagrees == []  # an instructor may let an exercise count nothing
+    """Is an automatic score in the gradebook that the outcome did not earn held up, with the
+    check and both numbers; and is what an instructor gave no alarm?"""
+
+    def student(automatic: float, score: float | None, most: float = 1.0) -> table.Student:
+        found = {"relu_forward": table.Found(1.0, 2.0)}
+        numbers = ({"relu_forward": value} for value in (score, automatic, most))
+        return table.Student("a", found, *numbers)
+
+    assert student(0.5, 0.5).disagrees == {} == student(0.5, 3.5).disagrees  # extra credit
+    other = student(1.0, 1.0)
+    assert other.disagrees == {"relu_forward": (1.0, 0.5)}
+    assert page._reasons(other) == ["the gradebook and the stored outcome disagree"]
+    assert "relu_forward: 1 in the gradebook, 0.5 stored" in page._reasons(other, numbers=True)[0]
+    assert student(0.0, 0.0, 0.0).disagrees == {}  # an exercise may count nothing
 
 
 @pytest.mark.slow

@@ -218,6 +218,15 @@ def test_old_python_is_named_with_its_modern_form(dropin, line, said):
     assert "deprecated" not in outcome.summary  # NumPy's own advice, in five lines
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_file_in_another_encoding_is_told_what_to_do(dropin, encoding):
+    """Does a file that is not UTF-8 get a sentence with the next step?"""
+    path = dropin.folder / LAYERS
+    path.write_bytes(f"{path.read_text()}\nNAME = 'ä'\n".encode(encoding))
+    outcome = grade(dropin.folder, "relu_forward")["relu_forward"]
+    assert outcome.points == 0.0 and "save the file as UTF-8" in outcome.summary
+
+
 def test_a_file_that_does_not_parse_is_the_place(dropin):
     """Is the line named that does not parse, where another file imports it, and no case?"""
     path = dropin.folder / LAYERS

@@ -108,6 +108,17 @@ def test_the_draw_is_told_only_when_released():
     assert "--entropy" not in page() and "--entropy\n77" in page(entropy=77)
 
 
+@pytest.mark.parametrize("said, released", [(None, False), ("", False), ("0", False), ("1", True)])
+def test_a_release_of_0_is_none(monkeypatch, said, released):
+    """Are the inputs of the draw kept back where the switch is 0?"""
+    monkeypatch.delenv(feedback.RELEASE, raising=False)
+    if said is not None:
+        monkeypatch.setenv(feedback.RELEASE, said)
+    made = report.html(Outcome("c", 0.0, 1.0, "No.", output="x = [0.731]"))
+    (output,) = feedback._report([shown({"text/html": made})])
+    assert ("0.731" in output.data["text/html"]) == released
+
+
 def test_what_the_code_printed_is_left_out():
     """Are the inputs of a graded draw, printed by a student's code, not in the feedback?"""
     findings = (Finding("dx", "rows", False, message="dx is None"),)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,10 +14,12 @@ import needed
 import pytest
 import small_course
 
-from grading import classroom, gradebook, grades
+from grading import classroom, gradebook, grades, preprocessors
+from grading.class_report import table
 from grading.class_report.__main__ import main as report
 from grading.gradebook import GradebookError
 from grading.overlay import ROOT
+from grading.store import write_atomically
 from tests import faults
 
 fast, slow = pytest.mark.fast, pytest.mark.slow
@@ -129,6 +133,28 @@ def test_another_gradebook_knows_nothing(tmp_path, monkeypatch):
         gradebook.students(tmp_path, "assignment2")
 
 
+@fast
+def test_a_mark_names_its_gradebook(tmp_path, monkeypatch):
+    """Is a student graded into one gradebook done again for another, and there, later, too?"""
+    monkeypatch.setenv("ENTROPY", "5")
+    monkeypatch.delenv("CS231N_DB_URL", raising=False)
+    folder = tmp_path / "submitted/ann/assignment2"
+    folder.mkdir(parents=True)
+    note = preprocessors.mark(tmp_path, "ann")
+
+    def graded_already() -> bool:
+        assert classroom._forget_stale(tmp_path, {"ann"}) == {}
+        there = note.is_file()
+        write_atomically(note, preprocessors.graded_state(tmp_path, folder))
+        return there
+
+    assert not graded_already() and graded_already()
+    monkeypatch.setenv("CS231N_DB_URL", NOBODY)
+    assert not graded_already() and graded_already()
+    monkeypatch.delenv("CS231N_DB_URL")
+    assert not graded_already()
+
+
 @slow
 def test_the_server_starts_anew(postgresql_server, tmp_path, monkeypatch, capsys):
     """Is a command run again where the server went away, and only there?"""
@@ -212,6 +238,74 @@ def test_two_instructors(gradebook_url, tmp_path, monkeypatch):
     assert points(first) == dict.fromkeys(["ann", "bob", "cid", "eve"], FOUND)
     (eve,) = (row for row in grades.rows(first) if row.student == "eve")
     assert eve.points["fc_q1"] == pytest.approx(score)
+
+
+def mark_by_hand(course: Path, student: str, **scores: float) -> None:
+    """What the formgrader writes for these checks and answers of the first notebook."""
+    with gradebook.opened(course) as book:
+        for name, score in scores.items():
+            grade = book.find_grade(name, "FullyConnectedNets", "assignment2", student)
+            grade.manual_score, grade.needs_manual_grade = score, False
+        book.db.commit()
+
+
+@slow
+def test_a_mark_belongs_to_what_it_was_given_for(gradebook_url, tmp_path, monkeypatch, capsys):
+    """Does a mark stay through a new draw, and wait to be given again once the answer, or the
+    code of the check, is another; on the page and in the table?"""
+    course = released(tmp_path / "course")
+
+    def graded(entropy: int) -> tuple[grades.Row, str]:
+        monkeypatch.setenv("ENTROPY", str(entropy))
+        small_course.fill_store(course)
+        assert classroom.grade(course, 1) == classroom.feedback(course) == 0
+        (row,) = (row for row in grades.rows(course) if row.student == "mia")
+        page = course / "feedback/mia/assignment2/FullyConnectedNets.html"
+        return row, " ".join(page.read_text().split())
+
+    hand_in(course, "mia")
+    assert graded(5)[0].pending == 2.0
+    mark_by_hand(course, "mia", fc_q1=0.5, softmax_loss=1.5, relu_forward=0.75)
+    row, page = graded(6)
+    assert row.points["fc_q1"] == 0.5 and row.points["softmax_loss"] == 1.5 and not row.again
+    assert row.pending == 1.0 and "not marked yet" not in page and "so far" not in page
+
+    place = course / "submitted/mia/assignment2"
+    answer = small_course.student_notebook("FullyConnectedNets", "Another answer.")
+    (place / "FullyConnectedNets.ipynb").write_text(json.dumps(answer))
+    row, page = graded(6)
+    assert row.again == ["fc_q1"] and row.points["softmax_loss"] == 1.5 and row.pending == 2.0
+    assert page.count("not marked yet, of 1") == 2 and "3.25 of 5 points so far" in page
+    assert graded(7)[0].again == ["fc_q1"]  # until somebody gives it again
+    mark_by_hand(course, "mia", fc_q1=0.25)
+    (place / "cs231n/layers.py").write_text("# wrong\n")
+    row, page = graded(7)
+    assert sorted(row.again) == ["relu_forward", "softmax_loss"] and row.points["fc_q1"] == 0.25
+    assert "1.25 of 5 points so far" in page
+    capsys.readouterr()
+    grades.show([row])
+    assert "mark again: mia relu_forward, softmax_loss" in capsys.readouterr().out
+
+
+@slow
+def test_a_student_who_left(tmp_path, monkeypatch, capsys):
+    """Are feedback and report of the others, where one was removed from the gradebook; and is
+    extra credit in the report's points, and no alarm?"""
+    monkeypatch.delenv("CS231N_DB_URL", raising=False)
+    course = released(tmp_path / "course")
+    hand_in(course, "ann", "bob")
+    assert classroom.grade(course, 1) == 0
+    small_course.must(small_course.nbgrader(course, "db", "student", "remove", "bob", "--force"))
+    shutil.rmtree(course / "submitted/bob")
+    with gradebook.opened(course) as book:
+        grade = book.find_grade("relu_forward", "FullyConnectedNets", "assignment2", "ann")
+        grade.extra_credit, grade.needs_manual_grade = 3.0, False
+        book.db.commit()
+    assert classroom.feedback(course) == 0
+    assert "not in the gradebook: bob" in capsys.readouterr().out
+    assert {path.name for path in course.glob("feedback/*")} == {"ann"}
+    (ann,) = table.students(course)
+    assert ann.name == "ann" and ann.scores["relu_forward"] == 4.0 and not ann.disagrees
 
 
 @slow

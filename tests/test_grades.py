@@ -37,13 +37,27 @@ def test_columns_are_in_the_order_of_the_course(tmp_path):
 
     def notebook(name, check):
         points = {"manual_score": None, "auto_score": 1.0, "score": 1.0, "max_score": 1.0}
+        points |= {"extra_credit": None, "needs_manual_grade": False}
         cell = SimpleNamespace(name=check, **points)
         return SimpleNamespace(name=name, grades=[cell])
 
     row = grades.Row("ann")
     names = {"BatchNorm": "second", "Extra": "last", "FullyConnectedNets": "first"}
-    submission = SimpleNamespace(notebooks=[notebook(*item) for item in names.items()])
+    notebooks = [notebook(*item) for item in names.items()]
+    submission = SimpleNamespace(notebooks=notebooks, late_submission_penalty=0.0)
     grades._fill(row, submission, {"first": 0, "second": 1})
     grades.write([row], tmp_path / "grades.csv")
     heading = (tmp_path / "grades.csv").read_text().splitlines()[0]
     assert ",first,second,last," in heading
+
+
+def test_a_late_penalty_is_taken_off(tmp_path, capsys):
+    """Is the penalty in the table and the summary, and the total what is left, never below 0?"""
+    table = [grades.Row(name, {"relu": 1.0}, {"relu": 1.0}, penalty=penalty)
+             for name, penalty in (("ann", 0.25), ("bob", 2.0))]  # fmt: skip
+    grades.write(table, tmp_path / "grades.csv")
+    lines = (tmp_path / "grades.csv").read_text().splitlines()
+    assert lines[0].startswith("student,total,max,manual_pending,late_penalty,relu")
+    assert lines[1].startswith("ann,0.75,1.0,0.0,0.25,") and lines[2].startswith("bob,0.0,")
+    grades.show(table)
+    assert "-0.25" in capsys.readouterr().out

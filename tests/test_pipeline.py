@@ -23,6 +23,7 @@ from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
 from traitlets.config import Config
 
+from datasets import cifar10_1
 from grading import (
     classroom,
     connection,
@@ -32,9 +33,11 @@ from grading import (
     gradebook,
     graders,
     grades,
+    images,
     nbgrader_config,
     preprocessors,
 )
+from grading.outcome import Outcome
 from grading.overlay import ROOT
 from grading.release import notebooks
 from grading.store import Changed, Store
@@ -165,7 +168,8 @@ def test_repairs_are_told(course):
 @slow
 def test_export(course):
     """Does nbgrader's own export have every student's total?"""
-    with (course / "grades.csv").open() as file:
+    assert not (course / "grades.csv").exists()  # which is our own table's place
+    with (course / "nbgrader_export.csv").open() as file:
         exported = {line["student_id"]: float(line["score"]) for line in csv.DictReader(file)}
     assert exported["ann"] == exported["vandal"] == pytest.approx(5.2)
     assert exported["not a zip"] == 0.0
@@ -338,7 +342,7 @@ def test_shares_of_a_class_make_one_gradebook(tmp_path, monkeypatch, request, gr
 @slow
 def test_penalties_of_who_is_late(tmp_path, monkeypatch):
     """Does nbgrader's penalty fall on late notebooks alone, and go with a later due date; and is a
-    grade by hand kept, and to be looked at again, when a submission is graded anew?"""
+    grade by hand kept when a submission is graded anew?"""
     monkeypatch.delenv("CS231N_DB_URL", raising=False)
     course = small_course.write_course(tmp_path / "course")
     with (course / "nbgrader_config.py").open("a") as config:
@@ -372,13 +376,16 @@ def test_penalties_of_who_is_late(tmp_path, monkeypatch):
     with Gradebook(url, "cs231n") as book:
         scores = {n.name: n.score for n in book.find_submission("assignment2", "late").notebooks}
         assert found["late"] == scores and all(scores.values())
+        exported = book.find_submission("assignment2", "late")
+        (row,) = (row for row in grades.rows(course) if row.student == "late")
+        assert row.penalty == exported.late_submission_penalty > 0 and row.total == 0.0
         grade = book.find_grade("relu_forward", "FullyConnectedNets", "assignment2", "late")
         grade.manual_score, grade.needs_manual_grade = 0.25, False
         book.db.commit()
     assert grade_by("2026-01-04 12:00:00 UTC")["late"] == found["early"]
     with Gradebook(url, "cs231n") as book:
         grade = book.find_grade("relu_forward", "FullyConnectedNets", "assignment2", "late")
-        assert grade.score == 0.25 and grade.needs_manual_grade
+        assert grade.score == 0.25 and not grade.needs_manual_grade
 
 
 @slow
@@ -563,11 +570,11 @@ def test_a_class_without_cifar10_is_told_and_graded_anew_with_it(tmp_path, monke
     (tmp_path / "graded").mkdir()
     keys = set()
     words = {"missing": "no points", "a stand-in": "the stand-in", "CIFAR-10": ""}
-    for images, told in words.items():
-        monkeypatch.setattr(exam, "source", lambda images=images: images)
+    for source, told in words.items():
+        monkeypatch.setattr(exam, "source", lambda source=source: source)
         assert classroom.grade(tmp_path) == 0
         said = capsys.readouterr().err
-        assert told in said and ("make cifar10" in said) == (images != "CIFAR-10")
+        assert told in said and ("make cifar10" in said) == (source != "CIFAR-10")
         keys.add(Store(tmp_path).key(tmp_path))
     assert len(keys) == 3
 
@@ -582,6 +589,35 @@ def test_what_stands_in_for_a_missing_file_is_part_of_the_key(monkeypatch):
     monkeypatch.undo()
     store.checks_version.cache_clear()
     assert store.checks_version() != corrected
+
+
+@fast
+def test_a_setting_that_is_forgotten_takes_no_points(tmp_path, monkeypatch, capsys):
+    """Is nothing graded where a class had more to test checkpoints on, unless it is asked for; are
+    new images told; and may there be more of them at any time?"""
+    monkeypatch.setenv("ENTROPY", "1")
+    monkeypatch.setattr(gradebook, "students", lambda *_: set())
+    monkeypatch.setattr(classroom, "autograde", lambda *_: 0)
+    earned = Outcome("resnet18_accuracy", 7.0, 10.0, "Accuracy 0.9", level="process")
+    Store(tmp_path).write("k", {"resnet18_accuracy": earned})
+    (tmp_path / "graded").mkdir()
+    (tmp_path / "graded" / "ann").write_text("content k\n")
+
+    def graded(source: str, new: str = "") -> tuple[int, str]:
+        monkeypatch.setattr(exam, "source", lambda: source)
+        monkeypatch.setattr(cifar10_1, "version", lambda: new)
+        status = classroom.grade(tmp_path)
+        return status, "".join(capsys.readouterr())
+
+    assert graded("missing")[0] == graded("CIFAR-10")[0] == 0
+    status, said = graded("CIFAR-10", "a hash")
+    assert status == 0 and "tested on the new images of CIFAR10_1_URL too" in said
+    for lacking in (("CIFAR-10",), ("missing", "a hash"), ("missing",)):
+        status, said = graded(*lacking)
+        assert status == 1 and "1 checkpoints have points from a test on CIFAR-10 and new" in said
+    assert graded("CIFAR-10", "another hash")[0] == 0
+    images.note(tmp_path).unlink()
+    assert graded("missing")[0] == 0  # asked for
 
 
 @slow

@@ -56,6 +56,9 @@ def accuracy(check: Check, subject: Any, entropy: int) -> Outcome:
         note(f"{text}. The accuracy {counts.value:.4f} counts")
     full = checkpoint.is_full_width(weights)
     points = checkpoint.points_for(counts.value, check.points, full)
+    said = f"Accuracy {counts.value:.4f} on {counts.images:,} of {data} {counts.of}."
+    if points < checkpoint.points_for(counts.value, check.points, full_width=True):
+        said += f" A network of another width earns at most {checkpoint.NARROW_CEILING:.0%}."
     remarks = []
     if odd:
         remarks.append(f"The accuracy on {counts.of} counts: {'; '.join(odd)}.")
@@ -72,7 +75,7 @@ def accuracy(check: Check, subject: Any, entropy: int) -> Outcome:
         check=check.name,
         points=round(points, 4),
         max_points=check.points,
-        summary=f"Accuracy {counts.value:.4f} on {counts.images:,} of {data} {counts.of}.",
+        summary=said,
         findings=(Finding("accuracy", "test images", passed, message=_wanted(full)),),
         remarks=tuple(remarks),
     )

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from grading import images
 from grading.class_report import page, table
 from grading.gradebook import GradebookError
 from grading.overlay import ROOT
@@ -34,8 +35,9 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     if not chosen.names:
         students = table.nameless(students)
-    write_atomically(course / "report.html", page.html(students, table.homes(course), chosen.names))
-    table.write(students, table.homes(course), course / "report.csv")
+    homes, tested = table.homes(course), images.before(course)
+    write_atomically(course / "report.html", page.html(students, homes, chosen.names, tested))
+    table.write(students, homes, course / "report.csv")
     print(f"{len(students)} students, {time.perf_counter() - start:.1f} s")
     print(f"page: {course / 'report.html'}\ntable: {course / 'report.csv'}")
     return 0

@@ -21,9 +21,11 @@ SHOWN = 4  # mistakes listed beside a check
 MOST_KNOWN = 25  # mistakes listed for the course
 
 
-def html(students: Sequence[Student], homes: Mapping[str, str], names: bool) -> str:
+def html(
+    students: Sequence[Student], homes: Mapping[str, str], names: bool, tested: str = ""
+) -> str:
     """The whole page; `homes` is exercise -> notebook, in order. Without `names` nobody is
-    named."""
+    named. `tested` is what checkpoints were tested on."""
     graded = [student for student in students if student.found]
     totals = [student.total for student in graded]
     checks = list(dict.fromkeys([*homes, *(name for s in graded for name in s.found)]))
@@ -48,6 +50,7 @@ def html(students: Sequence[Student], homes: Mapping[str, str], names: bool) -> 
         humans=_humans(students),
         named=_named(students) if names else [],
         names=names,
+        tested=tested,
         accuracies=_spread(accuracies),
         measured=len(accuracies),
         stand_in=sum(s.stand_in for s in graded),
@@ -108,8 +111,8 @@ def _known(students: Sequence[Student]) -> Counter[str]:
     )
 
 
-def _reasons(student: Student) -> list[str]:
-    """Why a human should look at a submission."""
+def _reasons(student: Student, numbers: bool = False) -> list[str]:
+    """Why a human should look at a submission; with `numbers`, which points disagree."""
     reasons = []
     if not student.found:
         reasons.append("not graded")
@@ -122,7 +125,13 @@ def _reasons(student: Student) -> list[str]:
     if any(found.otherwise == "the grader failed" for found in student.found.values()):
         reasons.append("the grader itself failed on a check")
     if student.disagrees:
-        reasons.append("the gradebook and the stored outcome disagree")
+        told = "; ".join(
+            f"{name}: {number(book)} in the gradebook, {number(stored)} stored"
+            for name, (book, stored) in student.disagrees.items()
+        )
+        reasons.append(
+            f"the gradebook and the stored outcome disagree{f' ({told})' if numbers else ''}"
+        )
     return reasons
 
 
@@ -131,7 +140,7 @@ def _humans(students: Sequence[Student]) -> list[tuple[str, int]]:
 
 
 def _named(students: Sequence[Student]) -> list[tuple[str, str, float]]:
-    rows = [(one_line(s.name, 80), "; ".join(_reasons(s)), s.total) for s in students]
+    rows = [(one_line(s.name, 80), "; ".join(_reasons(s, numbers=True)), s.total) for s in students]
     return [row for row in rows if row[1]]
 
 

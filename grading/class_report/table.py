@@ -49,6 +49,7 @@ class Student:
     name: str
     found: Mapping[str, Found] = field(default_factory=dict)
     scores: Mapping[str, float | None] = field(default_factory=dict)
+    automatic: Mapping[str, float | None] = field(default_factory=dict)  # before marks by hand
     most: Mapping[str, float] = field(default_factory=dict)
     accuracy: float | None = None
     stand_in: bool = False
@@ -72,23 +73,26 @@ class Student:
         return [name for name, score in self.scores.items() if score is None]
 
     @property
-    def disagrees(self) -> list[str]:
-        """Checks whose score in the gradebook is not what the stored outcome earned."""
-        return [
-            name
+    def disagrees(self) -> dict[str, tuple[float, float]]:
+        """Checks whose automatic score in the gradebook is not what the stored outcome earned,
+        with both."""
+        return {
+            name: (score, found.points / found.most * self.most[name])
             for name, found in self.found.items()
-            if self.scores.get(name) is not None and found.most > 0 and self.most[name] > 0
-            and abs(self.scores[name] / self.most[name] - found.points / found.most) > 1e-3
-        ]  # fmt: skip
+            if (score := self.automatic.get(name)) is not None
+            and found.most > 0 and self.most[name] > 0
+            and abs(score / self.most[name] - found.points / found.most) > 1e-3
+        }  # fmt: skip
 
 
 def students(course: Path) -> list[Student]:
     """Everybody who handed in or is in the gradebook, by name."""
     from grading.preprocessors import mark, record
 
-    scores = scored(course)
+    scores = scored(course)  # of each exercise: the score, the automatic one, the points
     collected = {path.parent.name for path in course.glob(f"submitted/*/{ASSIGNMENT}")}
-    graded = {path.name for path in (course / "graded").glob("*")}
+    # Who left the course has a mark still, and is not in the gradebook.
+    graded = {path.name for path in (course / "graded").glob("*")} if not scores else set()
     made = []
     for name in sorted(collected | graded | set(scores)):
         note = mark(course, name)
@@ -102,8 +106,7 @@ def students(course: Path) -> list[Student]:
             Student(
                 name,
                 found,
-                {check: score for check, (score, _) in scores.get(name, {}).items()},
-                {check: most for check, (_, most) in scores.get(name, {}).items()},
+                *({check: of[i] for check, of in scores.get(name, {}).items()} for i in range(3)),
                 accuracy,
                 stand_in,
                 len(repairs),
@@ -151,6 +154,8 @@ def _otherwise(outcome: dict[str, Any]) -> str:
     summary, error = outcome["summary"], outcome["error"]
     if "Not written yet" in summary:
         return "not written"
+    if error.startswith("There is no checkpoints/"):
+        return "no checkpoint handed in"
     if "the grader itself failed" in error:
         return "the grader failed"
     if re.search(r"no answer (within|in time)|seconds for (a|this) ", error):
@@ -171,8 +176,9 @@ BUILT_IN = {
 }  # fmt: skip
 
 
-def scored(course: Path) -> dict[str, dict[str, tuple[float | None, float]]]:
-    """Student -> exercise -> (score or None while it waits, points), in one question to it."""
+def scored(course: Path) -> dict[str, dict[str, tuple[float | None, float | None, float]]]:
+    """Student -> exercise -> (score or None while it waits, the automatic score, points), in one
+    question to the gradebook."""
     from nbgrader.api import (
         Assignment,
         Grade,
@@ -184,12 +190,13 @@ def scored(course: Path) -> dict[str, dict[str, tuple[float | None, float]]]:
 
     if not gradebook.there(course):
         return {}
-    scores: dict[str, dict[str, tuple[float | None, float]]] = {}
+    scores: dict[str, dict[str, tuple[float | None, float | None, float]]] = {}
     with gradebook.opened(course) as book:
         lines = (
             book.db.query(
                 Student.id, GradeCell.name, GradeCell.max_score,
                 Grade.auto_score, Grade.manual_score, Grade.extra_credit,
+                Grade.needs_manual_grade,
             )
             .select_from(Grade)
             .join(GradeCell, GradeCell.id == Grade.cell_id)
@@ -199,10 +206,10 @@ def scored(course: Path) -> dict[str, dict[str, tuple[float | None, float]]]:
             .join(Assignment, Assignment.id == SubmittedAssignment.assignment_id)
             .filter(Assignment.name == ASSIGNMENT)
         )  # fmt: skip
-        for student, name, most, auto, manual, extra in lines:
+        for student, name, most, auto, manual, extra, waits in lines:
             score = auto if manual is None else manual
-            score = None if score is None else float(score) + float(extra or 0.0)
-            scores.setdefault(student, {})[name] = (score, float(most))
+            score = None if waits or score is None else float(score) + float(extra or 0.0)
+            scores.setdefault(student, {})[name] = (score, auto, float(most))
     return scores
 
 
