@@ -30,10 +30,10 @@ LEVEL = "LEVEL"  # environment variable: 'sealed' or 'process', how students' co
 INDEPENDENT = (
     "release", "solutions", "class_report", "__main__.py", "archives.py", "autograde.py",
     "classroom.py", "cluster.py", "connection.py", "doctor.py", "evidence.py", "examples.py",
-    "feedback.py", "gradebook.py", "graders.py", "grades.py", "images.py",
-    "machine.py",
-    "nbgrader_config.py", "outputs.py", "preprocessors.py", "repair.py", "repair_notebook.py",
-    "report.py", "scores.py", "session.py", "similar.py", "store.py", "sweep.py", "zip_collect.py",
+    "exchange.py", "feedback.py", "gradebook.py", "graders.py", "grades.py", "images.py",
+    "machine.py", "nbgrader_config.py", "outputs.py", "preprocessors.py", "repair.py",
+    "repair_notebook.py", "report.py", "scores.py", "session.py", "similar.py", "store.py",
+    "sweep.py", "zip_collect.py",
 )  # fmt: skip
 
 
