@@ -457,18 +457,19 @@ def test_a_forward_that_is_far_off_earns_its_backward_nothing():
     """Is half of a layer, with half of its gradient, none, although the two agree?"""
     from cs231n import layers
 
+    right_forward, right_backward = layers.batchnorm_forward, layers.batchnorm_backward
+
     def forward(*args):
-        out, cache = layers.batchnorm_forward(*args)
+        out, cache = right_forward(*args)
         return 0.5 * out, cache
 
     half = {
         "layers:batchnorm_forward": forward,
-        "layers:batchnorm_backward": lambda dout, cache: layers.batchnorm_backward(
-            0.5 * dout, cache
-        ),
+        "layers:batchnorm_backward": lambda dout, cache: right_backward(0.5 * dout, cache),
     }
     found = outcomes(InPlace(half), 21, ["batchnorm_forward", "batchnorm_backward"])
     assert found["batchnorm_backward"].points == 0
+    assert "Error" not in found["batchnorm_backward"].summary
 
 
 @pytest.mark.fast
@@ -482,6 +483,32 @@ def test_a_forward_in_steps_earns_its_backward_nothing():
     }
     found = outcomes(InPlace(steps), 21, ["affine_forward", "affine_backward"])
     assert found["affine_backward"].points == 0
+
+
+@pytest.mark.parametrize("right_in_single", [True, False])
+def test_a_forward_that_is_wrong_at_edges_forgives_no_float32(right_in_single):
+    """Does a gradient in float32 that is wrong by itself cost its share, where the forward is
+    wrong for an unusual eps alone?"""
+    from cs231n import layers
+
+    right_forward, right_backward = layers.batchnorm_forward, layers.batchnorm_backward
+
+    def forward(x, gamma, beta, bn_param):
+        usual = {key: value for key, value in bn_param.items() if key != "eps"}
+        out = right_forward(x, gamma, beta, usual)
+        bn_param.update(usual)
+        return out
+
+    def backward(dout, cache):
+        dx, dgamma, dbeta = right_backward(dout, cache)
+        wrong = dout.dtype == np.float32 and not right_in_single
+        return (1.01 if wrong else 1) * dx, dgamma, dbeta
+
+    made = {"layers:batchnorm_forward": forward, "layers:batchnorm_backward": backward}
+    found = outcomes(InPlace(made), 21, ["batchnorm_forward", "batchnorm_backward"])
+    assert found["batchnorm_forward"].points < 4
+    assert (found["batchnorm_backward"].points == 4) == right_in_single
+    assert any("your own forward" in r for r in found["batchnorm_backward"].remarks)
 
 
 @pytest.mark.fast
