@@ -309,6 +309,16 @@ def test_a_check_has_a_deadline_of_its_own(grade):
     assert outcomes["sgd_momentum"].points == 1.0
 
 
+@pytest.mark.parametrize("at", LEVELS)
+def test_a_child_that_is_not_ready_in_time_is_lost(at):
+    """Is it told as such, with the seconds that it had to start?"""
+    with (
+        pytest.raises(sandbox.ChildLost, match="no answer within 0 seconds"),
+        sandbox.Child({"cs231n/a.py": b""}, Limits(start_seconds=0.0), at),
+    ):
+        pass
+
+
 def test_what_was_tried_is_noted(grade):
     """Are files, processes and the network noted in words, for the check that it was in?"""
     inside = (

@@ -155,7 +155,7 @@ class Child:
                 processes]  # fmt: skip
 
     def __enter__(self) -> Child:
-        deadline = time.monotonic() + self.limits.start_seconds
+        deadline = self._deadline(self.limits.start_seconds)
         try:
             if self.warm is not None:
                 self.group.add(self.warm.pid)
@@ -201,10 +201,11 @@ class Child:
         `until`. Raises ChildLost, WireError."""
         self._task += 1
         task = {"task": self._task, "cases": cases, "modules": modules, "parts": list(names)}
-        self._send(task, self._deadline(until))
+        until = math.inf if until is None else until
+        self._send(task, self._deadline(self.limits.case_seconds, until))
         received = 0
         for number in range(len(cases)):
-            deadline = self._deadline(until)
+            deadline = self._deadline(self.limits.case_seconds, until)
             for _ in range(self.limits.questions):
                 reply, size = self._read(deadline)
                 received += size
@@ -228,11 +229,11 @@ class Child:
                 )
             yield reply
 
-    def _deadline(self, until: float | None) -> float:
+    def _deadline(self, seconds: float, until: float = math.inf) -> float:
+        """When an answer is given up that is waited for so long, and not after `until`."""
         now = time.monotonic()
-        left = math.inf if until is None else max(0.0, until - now)
-        self._patience = round(min(self.limits.case_seconds, left), 1)
-        return now + min(self.limits.case_seconds, left)
+        self._patience = max(0.0, min(seconds, until - now))
+        return now + self._patience
 
     def _send(self, value: Any, deadline: float) -> None:
         data = memoryview(wire.encode(value))
@@ -279,7 +280,7 @@ class Child:
                 raise self._killed()
 
     def _too_slow(self) -> ChildLost:
-        message = too_slow(self._patience)
+        message = too_slow(round(self._patience, 1))
         return ChildLost(message, "gave no answer before the deadline", hung=True)
 
     def _killed(self) -> ChildLost:
