@@ -48,7 +48,7 @@ def repair(folder: Path, released: Path, originals: Path) -> list[Repair]:
     repairs += _lift_notebooks(keeper, released)
     repairs += _place_task_files(keeper)
     for release in sorted(released.glob("*.ipynb")):
-        repairs += _repair_notebook(keeper, release, released)
+        repairs += _repair_notebook(keeper, release)
     return repairs
 
 
@@ -266,7 +266,7 @@ def _place_task_files(keeper: _Keeper) -> list[Repair]:
     return repairs
 
 
-def _repair_notebook(keeper: _Keeper, release: Path, released: Path) -> list[Repair]:
+def _repair_notebook(keeper: _Keeper, release: Path) -> list[Repair]:
     """One notebook mended, or the released one in its place."""
     place, ours = keeper.folder / release.name, repair_notebook.read(release)
     if not place.is_file():

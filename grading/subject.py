@@ -94,7 +94,7 @@ class ThisProcess:
                 continue
         broken = unreadable(check)
         if broken is not None:
-            yield from ({**lost(""), "error": worker.describe(broken, "")} for _ in cases)
+            yield from ({**lost(""), "error": worker.describe(broken)} for _ in cases)
             return
         provided = {name: partial(server.call, name) for name in (check.parts if parts else ())}
         bound = sandbox.torch_limits(self.limits) if check.torch else self.limits
@@ -107,7 +107,7 @@ class ThisProcess:
                             reply = worker.run_case(case.data)
                     except OutOfTime as problem:
                         reply = gone = lost(sandbox.too_slow(bound.case_seconds), hung=True)
-                        gone["error"]["where"] = worker.describe(problem, "")["where"]
+                        gone["error"]["where"] = worker.describe(problem)["where"]
                 yield gone or reply
 
 

@@ -66,7 +66,7 @@ def run_case(calls: list[dict[str, Any]]) -> dict[str, Any]:
         try:
             _run_call(call, kept, reply)
         except (Exception, SystemExit) as problem:
-            reply["error"] = describe(problem, call["function"])
+            reply["error"] = describe(problem)
             break
     reply["seconds"] = time.perf_counter() - start
     return reply
@@ -165,7 +165,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def describe(problem: BaseException, path: str) -> dict[str, str]:
+def describe(problem: BaseException) -> dict[str, str]:
     """An exception as data: its kind, type, message, and the student's line that it came from."""
     if isinstance(problem, AnswerError):
         return {"kind": "answer", "type": "", "message": str(problem)[:MAX_TEXT], "where": ""}
